@@ -1,0 +1,49 @@
+"""The choice of an algorithm, from shapes alone, and the reason for it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from jconv.algorithms import ALGORITHMS
+from jconv.algorithms.algorithm import Problem
+
+# Terms up to which `direct` writes its sum out, and was fastest on each depthwise kernel measured.
+MOST_TERMS = ALGORITHMS["direct"].unroll
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An algorithm's name in `jconv.ALGORITHMS`, and why it."""
+
+    algorithm: str
+    reason: str
+
+
+def choose(problem: Problem, platform: str, tolerance: float | None = None) -> Choice:
+    """Picks the algorithm for one convolution.
+
+    Only static shapes count: the same problem gets the same choice, under `jit` as elsewhere.
+
+    Args:
+      problem: the convolution; a gradient is a problem of its own.
+      platform: `"cpu"`, `"gpu"` or `"tpu"`.
+      tolerance: bars algorithms whose error bound exceeds both it and that of `"xla"`.
+    """
+    preferred = _preferred(problem, platform)
+    limit = max(tolerance or 0.0, ALGORITHMS["xla"].error_bound(problem))
+    if ALGORITHMS[preferred.algorithm].error_bound(problem) > limit:
+        return Choice("xla", f"{preferred.algorithm} may err by more than {limit:.1e}")
+    return preferred
+
+
+def _preferred(problem: Problem, platform: str) -> Choice:
+    if platform != "cpu":
+        return Choice("xla", f"nothing was measured to beat XLA's convolution on {platform}")
+    window = problem.window
+    taps, outputs = math.prod(window.taps), math.prod(window.output)
+    if problem.groups > 1 and problem.inputs == 1 and taps <= MOST_TERMS:
+        return Choice("direct", f"each channel's own {taps} taps are {taps} shifted products")
+    if problem.groups > 1 and problem.images == problem.outputs == 1 and outputs <= MOST_TERMS:
+        return Choice("direct", f"each channel's kernel gradient is {outputs} inner products")
+    return Choice("xla", "channels are mixed, where XLA's blocked matrix product is fastest")

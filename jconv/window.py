@@ -1,0 +1,343 @@
+"""The window: how a kernel moves over an input, as static and hashable geometry.
+
+Everything about the spatial axes lives here and nothing about the values: stride, padding,
+dilation, and the sizes that follow from them. A convolution's two derivatives are convolutions
+again, so a window also knows the windows of its derivatives.
+
+Along one axis, output `o` and tap `t` meet at input
+
+    i = (o * stride + t * dilation - pad) / input_dilation
+
+and contribute nothing where `i` is not a whole number or lies outside the input. Padding may be
+negative, which crops.
+
+Reference: Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (2016).
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+PADDINGS = ("SAME", "SAME_LOWER", "VALID", "FULL", "CAUSAL")
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+
+Sizes = tuple[int, ...]
+Pads = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Window:
+    """One kernel size on one input size, with one entry per spatial axis.
+
+    Args:
+      input: pixels of the input.
+      taps: pixels of the kernel.
+      stride: pixels between neighbouring outputs.
+      padding: pixels of zeros before and after the (dilated) input; negative crops.
+      dilation: pixels between neighbouring taps.
+      input_dilation: pixels between neighbouring inputs, the gaps filled with zeros.
+    """
+
+    input: Sizes
+    taps: Sizes
+    stride: Sizes
+    padding: Pads
+    dilation: Sizes
+    input_dilation: Sizes
+
+    def __hash__(self) -> int:
+        # Hashed on every eager call, so the tuple of tuples is walked once.
+        value = self.__dict__.get("_hash")
+        if value is None:
+            value = hash((self.input, self.taps, self.stride, self.padding, self.dilation,
+                          self.input_dilation))  # fmt: skip
+            object.__setattr__(self, "_hash", value)
+        return value
+
+    @property
+    def rank(self) -> int:
+        """The number of spatial axes."""
+        return len(self.taps)
+
+    @property
+    def span(self) -> Sizes:
+        """Pixels from the first to the last tap, both counted."""
+        return tuple(map(dilated_size, self.taps, self.dilation))
+
+    @property
+    def padded(self) -> Sizes:
+        """Pixels of the input after dilation and padding."""
+        return tuple(
+            dilated_size(n, gap) + low + high
+            for n, gap, (low, high) in zip(
+                self.input, self.input_dilation, self.padding, strict=True
+            )
+        )
+
+    @property
+    def output(self) -> Sizes:
+        """Pixels of the output; zero where the kernel does not fit even once."""
+        return tuple(
+            max(0, (n - span) // stride + 1)
+            for n, span, stride in zip(self.padded, self.span, self.stride, strict=True)
+        )
+
+    @property
+    def meetings(self) -> int:
+        """Pairs of an output and a tap that land on an input pixel or on padding.
+
+        Times the channels, this is the number of multiply-adds as networks are usually counted:
+        padding costs as much as pixels do, the gaps of `input_dilation` cost nothing.
+        """
+        return math.prod(map(_meetings, self.output, self.taps, self.stride, self.dilation,
+                             self.padding, self.input_dilation))  # fmt: skip
+
+    def input_gradient(self) -> Window:
+        """The window that takes the output's cotangent to the input's, the taps reversed.
+
+        `o * stride = i * input_dilation + pad - t * dilation`: stride and input dilation trade
+        places, and reversing the taps turns `-t` into `+t`.
+        """
+        low = [span - 1 - before for span, (before, _) in zip(self.span, self.padding, strict=True)]
+        return _window_with_output(
+            wanted=self.input,
+            low=low,
+            input=self.output,
+            taps=self.taps,
+            stride=self.input_dilation,
+            dilation=self.dilation,
+            input_dilation=self.stride,
+        )
+
+    def kernel_gradient(self) -> Window:
+        """The window that slides the output's cotangent over the input, one tap an output.
+
+        The formula is symmetric in `o * stride` and `t * dilation`: the two trade places.
+        """
+        return _window_with_output(
+            wanted=self.taps,
+            low=[before for before, _ in self.padding],
+            input=self.input,
+            taps=self.output,
+            stride=self.dilation,
+            dilation=self.stride,
+            input_dilation=self.input_dilation,
+        )
+
+
+def _window_with_output(*, wanted: Sizes, low: Sequence[int], **sizes: Sizes) -> Window:
+    """A window padded by `low` before, and after by what makes the output `wanted`."""
+    trial = Window(padding=tuple((before, 0) for before in low), **sizes)
+    high = [
+        (out - 1) * stride + span - padded
+        for out, stride, span, padded in zip(
+            wanted, trial.stride, trial.span, trial.padded, strict=True
+        )
+    ]
+    return Window(padding=tuple(zip(low, high, strict=True)), **sizes)
+
+
+def _meetings(
+    output: int, taps: int, stride: int, dilation: int, padding: tuple[int, int], gap: int
+) -> int:
+    if gap == 1:
+        return output * taps
+    return sum(
+        (o * stride + t * dilation - padding[0]) % gap == 0
+        for o in range(output)
+        for t in range(taps)
+    )
+
+
+def dilated_size(n: int, dilation: int) -> int:
+    """Pixels spanned by `n` pixels that stand `dilation` apart."""
+    return max(0, (n - 1) * dilation + 1)
+
+
+def output_size(
+    input: int,
+    kernel: int,
+    stride: int = 1,
+    padding: str | int | tuple[int, int] = 0,
+    dilation: int = 1,
+) -> int:
+    """How many outputs a kernel makes along one axis.
+
+    Computes `floor((n + pads - dilation * (k - 1) - 1) / stride) + 1`.
+
+    Args:
+      input: pixels of the input.
+      kernel: pixels of the kernel.
+      stride: pixels between neighbouring outputs.
+      padding: a name (see `jconv.conv`), pixels on both sides, or a pair (before, after).
+      dilation: pixels between neighbouring taps.
+
+    Raises:
+      ValueError: where nothing is left, or an argument is out of range.
+
+    >>> output_size(224, 7, stride=2, padding=3)
+    112
+    """
+    n = _integer("input", input, least=0)
+    k = _integer("kernel", kernel, least=1)
+    return make_window((n,), (k,), stride=stride, padding=padding, dilation=dilation).output[0]
+
+
+def make_window(
+    input: Sizes,
+    taps: Sizes,
+    *,
+    stride: int | Sequence[int] = 1,
+    padding: Any = "SAME",
+    dilation: int | Sequence[int] = 1,
+    input_dilation: int | Sequence[int] = 1,
+    may_be_empty: bool = False,
+) -> Window:
+    """Checks what a caller wrote and resolves it, padding names included.
+
+    Args:
+      input: pixels of the input.
+      taps: pixels of the kernel.
+      stride: one for all spatial axes or one for each, as are the dilations.
+      padding: see `resolve_padding`.
+      dilation: pixels between neighbouring taps.
+      input_dilation: pixels between neighbouring inputs.
+      may_be_empty: accept a kernel that fits nowhere, whose output has no pixels.
+
+    Raises:
+      ValueError: naming the argument, what it may be and what it was.
+    """
+    rank = len(taps)
+    for axis, size in enumerate(taps):
+        if size < 1:
+            raise ValueError(
+                f"`kernel` must have at least one tap along every spatial axis. "
+                f"Received: {size} along axis {axis} of {tuple(taps)}."
+            )
+    stride = per_axis("stride", stride, rank)
+    dilation = per_axis("dilation", dilation, rank)
+    input_dilation = per_axis("input_dilation", input_dilation, rank)
+    span = tuple(map(dilated_size, taps, dilation))
+    dilated = tuple(map(dilated_size, input, input_dilation))
+    pads = resolve_padding(padding, dilated, span, stride)
+    window = Window(tuple(input), tuple(taps), stride, pads, dilation, input_dilation)
+    for axis, (size, padded, extent) in enumerate(
+        zip(window.output, window.padded, span, strict=True)
+    ):
+        # An empty input makes an empty output; one smaller than the kernel is a mistake.
+        if size == 0 and input[axis] > 0 and not may_be_empty:
+            raise ValueError(
+                f"The kernel does not fit: along spatial axis {axis} it spans {extent} pixels "
+                f"(kernel {taps[axis]}, dilation {dilation[axis]}) and the padded input has "
+                f"{padded} (input {input[axis]}, padding {pads[axis]}), so nothing is left. "
+                f"Use a smaller kernel or dilation, or more `padding`."
+            )
+    return window
+
+
+def per_axis(name: str, value: int | Sequence[int], rank: int) -> Sizes:
+    """One positive whole number per spatial axis, from one for all or one for each."""
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        values = tuple(value)
+        if len(values) != rank:
+            raise ValueError(
+                f"`{name}` must be one int, or one for each of the {rank} spatial axes. "
+                f"Received: {name}={value!r}, which has {len(values)}."
+            )
+    else:
+        values = (value,) * rank
+    return tuple(_integer(name, v, least=1) for v in values)
+
+
+def resolve_padding(padding: Any, dilated: Sizes, span: Sizes, stride: Sizes) -> Pads:
+    """Pixels before and after each axis, from a name, an int, ints or pairs.
+
+    `SAME` keeps `ceil(n / stride)` outputs and puts the odd pixel after (`SAME_LOWER`: before);
+    `VALID` adds nothing; `FULL` keeps every output that sees at least one pixel; `CAUSAL` (1-D)
+    lets no output see a later input.
+    """
+    rank = len(span)
+    if isinstance(padding, str):
+        return _named_padding(padding, dilated, span, stride)
+    if _is_integer(padding):
+        return ((int(padding), int(padding)),) * rank
+    allowed = (
+        f"`padding` must be one of {list(PADDINGS)}, an int, or for each of the {rank} spatial "
+        f"axes an int or a pair (before, after)."
+    )
+    if not isinstance(padding, Iterable):
+        raise ValueError(f"{allowed} Received: padding={padding!r}.")
+    entries = tuple(padding)
+    if rank == 1 and len(entries) == 2 and all(map(_is_integer, entries)):
+        entries = (entries,)  # a bare pair is unambiguous in one dimension
+    if len(entries) != rank:
+        raise ValueError(f"{allowed} Received: padding={padding!r}, which has {len(entries)}.")
+    pads = []
+    for entry in entries:
+        pair = (entry, entry) if _is_integer(entry) else entry
+        if (
+            isinstance(pair, str)
+            or not isinstance(pair, Iterable)
+            or len(pair := tuple(pair)) != 2
+            or not all(map(_is_integer, pair))
+        ):
+            raise ValueError(f"{allowed} Received: padding={padding!r}, with {entry!r} in it.")
+        pads.append((int(pair[0]), int(pair[1])))
+    return tuple(pads)
+
+
+def resolve_padding_mode(mode: str) -> str:
+    """The mode, checked.
+
+    Raises:
+      ValueError: for an unknown one.
+    """
+    if mode not in PADDING_MODES:
+        raise ValueError(
+            f"`padding_mode` must be one of {list(PADDING_MODES)}. Received: padding_mode={mode!r}."
+        )
+    return mode
+
+
+def _named_padding(name: str, dilated: Sizes, span: Sizes, stride: Sizes) -> Pads:
+    match name.upper():
+        case "VALID":
+            return ((0, 0),) * len(span)
+        case "FULL":
+            return tuple((extent - 1, extent - 1) for extent in span)
+        case "CAUSAL":
+            if len(span) != 1:
+                raise ValueError(
+                    f"`padding='CAUSAL'` is defined for one spatial axis, the axis of time. "
+                    f"Received: {len(span)} spatial axes. Give pairs (before, after) instead."
+                )
+            return ((span[0] - 1, 0),)
+        case "SAME" | "SAME_LOWER":
+            pads = []
+            for n, extent, step in zip(dilated, span, stride, strict=True):
+                outputs = -(-n // step)
+                total = max(0, (outputs - 1) * step + extent - n) if outputs else 0
+                small, large = total // 2, total - total // 2
+                pads.append((small, large) if name.upper() == "SAME" else (large, small))
+            return tuple(pads)
+    raise ValueError(
+        f"`padding` must be one of {list(PADDINGS)}, an int, or pairs (before, after). "
+        f"Received: padding={name!r}."
+    )
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _integer(name: str, value: Any, *, least: int) -> int:
+    if not _is_integer(value) or value < least:
+        raise ValueError(
+            f"`{name}` must be an int of at least {least}, or one for each spatial axis. "
+            f"Received: {name}={value!r}."
+        )
+    return int(value)

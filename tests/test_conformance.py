@@ -1,0 +1,304 @@
+"""Every algorithm, through every case, against the definition; a new one is tested by being there.
+
+An algorithm may refuse a case, with its reason; then the case is skipped for it, by that reason.
+"""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import CASES
+from definition import conv_by_definition
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import jconv
+
+# "auto" is one of the others, so a case of each kind that it tells apart is enough.
+AUTO_CASES = ("2d", "depthwise", "depthwise-strided", "groups2", "everything", "empty-batch")
+ALGORITHMS = [*jconv.ALGORITHMS, "auto"]
+
+every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
+every_algorithm_and_case = pytest.mark.parametrize(
+    "algorithm, case",
+    [
+        pytest.param(algorithm, case, id=f"{algorithm}-{case}")
+        for algorithm in ALGORITHMS
+        for case in CASES
+        if algorithm != "auto" or case.name in AUTO_CASES
+    ],
+)
+
+
+def draw(rng, case, count=()):
+    """A random input and kernel, `count` of each along a new first axis."""
+    shapes = ((*count, *case.x), (*count, *case.kernel))
+    return tuple(rng.normal(size=shape).astype("float32") for shape in shapes)
+
+
+def conv(case, algorithm):
+    """`jconv.conv` of a case as a function of the two arrays."""
+    return lambda x, kernel: jconv.conv(x, kernel, algorithm=algorithm, **case.options)
+
+
+def by_definition(case, x, kernel):
+    return conv_by_definition(x, kernel, **case.options)
+
+
+def terms(case):
+    """Products in the sum behind one output."""
+    return int(np.prod(case.kernel[:-1]))
+
+
+def assert_close(actual, expected, terms, eps=2**-23):
+    # Summing `terms` products of normal numbers errs by about sqrt(terms) roundings of
+    # sqrt(terms); 16 of these leave room for the tails and for two sums in a row.
+    actual = np.asarray(actual)
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual, expected, rtol=16 * eps, atol=16 * eps * max(terms, 1))
+
+
+@every_algorithm_and_case
+def test_matches_the_definition(algorithm, case, rng):
+    x, kernel = draw(rng, case)
+    y = conv(case, algorithm)(x, kernel)
+    assert y.dtype == jnp.float32
+    assert_close(y, by_definition(case, x, kernel), terms(case))
+
+
+@every_algorithm_and_case
+def test_first_derivatives_under_jit(algorithm, case, rng):
+    """The map is bilinear, so the definition's differences of any step are exact derivatives."""
+    x, kernel = draw(rng, case)
+    dx, dkernel = draw(rng, case)
+    along_x, along_kernel = by_definition(case, dx, kernel), by_definition(case, x, dkernel)
+    y_bar = rng.normal(size=along_x.shape).astype("float32")
+
+    @jax.jit
+    def derivatives(x, kernel, dx, dkernel, y_bar):
+        f = conv(case, algorithm)
+        y, dy = jax.jvp(f, (x, kernel), (dx, dkernel))
+        return y, dy, *jax.vjp(f, x, kernel)[1](y_bar)
+
+    y, dy, x_bar, kernel_bar = derivatives(x, kernel, dx, dkernel, y_bar)
+    assert_close(y, by_definition(case, x, kernel), terms(case))
+    assert_close(dy, along_x + along_kernel, 2 * terms(case))
+    assert x_bar.shape == x.shape and kernel_bar.shape == kernel.shape
+    assert_close(np.vdot(x_bar, dx), np.vdot(y_bar, along_x), y.size * terms(case))
+    assert_close(np.vdot(kernel_bar, dkernel), np.vdot(y_bar, along_kernel), y.size * terms(case))
+
+
+@every_algorithm_and_case
+def test_hessian_is_a_product_of_the_definitions_columns(algorithm, case, rng):
+    if np.prod(case.kernel) > 130:
+        pytest.skip("a Hessian of over 130 x 130 tells nothing that a smaller one does not")
+    x, kernel = draw(rng, case)
+    f = conv(case, algorithm)
+
+    @jax.jit
+    @jax.hessian
+    def hessian(kernel):
+        return 0.5 * jnp.sum(f(x, kernel) ** 2)
+
+    columns = np.array(
+        [by_definition(case, x, e.reshape(case.kernel)).ravel() for e in np.eye(kernel.size)]
+    )
+    expected = columns @ columns.T
+    assert_close(hessian(kernel).reshape(expected.shape), expected, columns.shape[1])
+
+
+@pytest.mark.parametrize("mapped", ["x", "kernel", "both"])
+@every_algorithm_and_case
+def test_vmap_with_both_gradients(algorithm, case, mapped, rng):
+    """Batched along axes that are not the first, against the definition of one at a time."""
+    count = 3
+    xs, kernels = draw(rng, case, (count,))
+    if mapped == "x":
+        kernels[:] = kernels[0]
+    elif mapped == "kernel":
+        xs[:] = xs[0]
+    dxs, dkernels = draw(rng, case, (count,))
+    y_shape = by_definition(case, xs[0], kernels[0]).shape
+    y_bars = rng.normal(size=(count, *y_shape)).astype("float32")
+
+    def one(x, kernel, y_bar):
+        y, pull = jax.vjp(conv(case, algorithm), x, kernel)
+        return y, *pull(y_bar)
+
+    x_axis = None if mapped == "kernel" else 1
+    kernel_axis = None if mapped == "x" else kernels.ndim - 1
+    ys, x_bars, kernel_bars = jax.jit(jax.vmap(one, (x_axis, kernel_axis, 0)))(
+        xs[0] if x_axis is None else np.moveaxis(xs, 0, x_axis),
+        kernels[0] if kernel_axis is None else np.moveaxis(kernels, 0, kernel_axis),
+        y_bars,
+    )
+    for i in range(count):
+        x, kernel, y_bar = xs[i], kernels[i], y_bars[i]
+        scale = y_bar.size * terms(case)
+        assert_close(ys[i], by_definition(case, x, kernel), terms(case))
+        along_x = by_definition(case, dxs[i], kernel)
+        assert_close(np.vdot(x_bars[i], dxs[i]), np.vdot(y_bar, along_x), scale)
+        along_kernel = by_definition(case, x, dkernels[i])
+        assert_close(np.vdot(kernel_bars[i], dkernels[i]), np.vdot(y_bar, along_kernel), scale)
+
+
+DTYPES = ["float64", "bfloat16", "float16", "int8", "int32", "uint8", "complex64", "complex128"]
+DTYPE_CASES = [
+    case
+    for case in CASES
+    if case.name in ("1d", "2d", "everything", "depthwise", "depthwise-many-taps", "valid",
+                     "as-large-as-input", "groups3-strided", "reflect", "empty-batch")
+]  # fmt: skip
+
+
+@every_algorithm
+@pytest.mark.parametrize("case", DTYPE_CASES, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_dtype(case, algorithm, dtype, rng):
+    with jax.enable_x64(True):
+        dtype = jnp.dtype(dtype)
+        if dtype.kind in "iu":
+            x, kernel = (rng.integers(0, 100, size=s).astype(dtype) for s in (case.x, case.kernel))
+        else:
+            x, kernel = (rng.normal(size=s) for s in (case.x, case.kernel))
+            if dtype.kind == "c":
+                x, kernel = x + 1j * x[::-1], kernel + 1j * kernel[..., ::-1]
+            x, kernel = jnp.asarray(x, dtype), jnp.asarray(kernel, dtype)
+
+        @jax.jit
+        def with_gradients(x, kernel):
+            y, pull = jax.vjp(conv(case, algorithm), x, kernel)
+            return (y, *pull(y)) if dtype.kind not in "iu" else (y,)
+
+        y, *bars = with_gradients(x, kernel)
+        assert y.dtype == dtype and all(bar.dtype == dtype for bar in bars)
+        expected = conv_by_definition(x, kernel, **case.options)
+        if dtype.kind in "iu":
+            # Integers wrap around, as everywhere in JAX.
+            np.testing.assert_array_equal(np.asarray(y), expected.astype(dtype))
+            return
+        # 16-bit floats are summed in float32 and rounded once at the end: one of their own
+        # roundings, and no more of them in longer sums.
+        half = dtype.itemsize == 2
+        eps = float(jnp.finfo(dtype).eps)
+        np.testing.assert_allclose(
+            np.asarray(y).astype(expected.dtype),
+            expected,
+            rtol=eps if half else 16 * eps,
+            atol=2**-20 if half else 16 * eps * terms(case),
+        )
+
+
+@every_algorithm
+@pytest.mark.parametrize(
+    "x_dtype, kernel_dtype, preferred, result",
+    [
+        ("bfloat16", "float32", None, "float32"),
+        ("float32", "float16", None, "float32"),
+        ("int8", "float32", None, "float32"),
+        ("int8", "int8", "int32", "int32"),
+        ("uint8", "int8", None, "int16"),
+        ("bfloat16", "bfloat16", "float32", "float32"),
+        ("float32", "float32", "bfloat16", "bfloat16"),
+        ("float32", "complex64", None, "complex64"),
+    ],
+)
+def test_dtypes_promote_as_in_jax(algorithm, x_dtype, kernel_dtype, preferred, result, rng):
+    x = jnp.asarray(rng.integers(0, 9, size=(1, 5, 5, 2)), x_dtype)
+    kernel = jnp.asarray(rng.integers(0, 9, size=(3, 3, 2, 2)), kernel_dtype)
+    f = lambda x, kernel: jconv.conv(
+        x, kernel, algorithm=algorithm, preferred_element_type=preferred
+    )
+    y = f(x, kernel)
+    assert y.dtype == jnp.dtype(result)
+    expected = conv_by_definition(np.asarray(x).astype(int), np.asarray(kernel).astype(int))
+    tolerance = 2**-8 if result == "bfloat16" else 0
+    np.testing.assert_allclose(np.asarray(y).astype(complex), expected, rtol=tolerance)
+    if all(jnp.issubdtype(d, jnp.floating) for d in (x.dtype, kernel.dtype)):
+        x_bar, kernel_bar = jax.vjp(f, x, kernel)[1](y)
+        assert x_bar.dtype == x.dtype and kernel_bar.dtype == kernel.dtype
+
+
+LAYOUTS = [
+    ("NWC", (0, 1, 2), (0, 1, 2)),
+    ("NCW", (0, 2, 1), (2, 1, 0)),
+    ("NHWC", (0, 1, 2, 3), (0, 1, 2, 3)),
+    ("NCHW", (0, 3, 1, 2), (3, 2, 0, 1)),
+    ("NDHWC", (0, 1, 2, 3, 4), (0, 1, 2, 3, 4)),
+    ("NCDHW", (0, 4, 1, 2, 3), (4, 3, 0, 1, 2)),
+    (("CHWN", "IHWO", "NHWC"), (3, 1, 2, 0), (2, 0, 1, 3)),
+]
+
+
+@every_algorithm
+@pytest.mark.parametrize("layout, x_order, kernel_order", LAYOUTS, ids=lambda v: str(v))
+def test_layouts(algorithm, layout, x_order, kernel_order, rng):
+    rank = len(x_order) - 2
+    x = rng.normal(size=(2, *(5, 4, 3)[:rank], 4)).astype("float32")
+    kernel = rng.normal(size=(*(3, 2, 2)[:rank], 2, 6)).astype("float32")
+    options = {"stride": (2, 1, 1)[:rank], "groups": 2, "flip": True}
+    y = jconv.conv(x.transpose(x_order), kernel.transpose(kernel_order), layout=layout,
+                   algorithm=algorithm, **options)  # fmt: skip
+    expected = conv_by_definition(x, kernel, **options)
+    if isinstance(layout, str):
+        expected = expected.transpose(x_order)
+    assert_close(y, expected, kernel.size)
+
+
+@st.composite
+def problems(draw):
+    """Shapes and options that leave at least one output."""
+    rank = draw(st.integers(1, 3))
+    small = lambda low, high: draw(st.tuples(*[st.integers(low, high)] * rank))
+    taps, dilation, gaps = small(1, 4), small(1, 3), small(1, 3)
+    size, stride = small(1, 7), small(1, 3)
+    padding = []
+    for n, k, d, g in zip(size, taps, dilation, gaps, strict=True):
+        low = draw(st.integers(-2, 4))
+        least = d * (k - 1) + 1 - ((n - 1) * g + 1) - low
+        padding.append((low, draw(st.integers(max(least, -2), max(least, -2) + 3))))
+    groups = draw(st.integers(1, 3))
+    into, out, n = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    options = dict(
+        stride=stride, dilation=dilation, input_dilation=gaps, padding=padding, groups=groups,
+        flip=draw(st.booleans()),
+    )  # fmt: skip
+    return (n, *size, groups * into), (*taps, into, groups * out), options
+
+
+@every_algorithm
+@settings(max_examples=25, deadline=None, derandomize=True,
+          suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
+@given(problem=problems())
+def test_drawn_windows(algorithm, problem):
+    x_shape, kernel_shape, options = problem
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=x_shape).astype("float32")
+    kernel = rng.normal(size=kernel_shape).astype("float32")
+    dx, dkernel = x[:, ::-1] + 1, kernel[::-1] + 1
+
+    @jax.jit
+    def with_gradients(x, kernel):
+        f = lambda x, kernel: jconv.conv(x, kernel, algorithm=algorithm, **options)
+        y, pull = jax.vjp(f, x, kernel)
+        return y, *pull(jnp.ones_like(y))
+
+    y, x_bar, kernel_bar = with_gradients(x, kernel)
+    count = int(np.prod(kernel_shape[:-1]))
+    assert_close(y, conv_by_definition(x, kernel, **options), count)
+    assert y.shape == jconv.output_shape(
+        x_shape, kernel_shape, **{k: v for k, v in options.items() if k != "flip"}
+    )
+    scale = count * y.size
+    along_x, along_kernel = (
+        conv_by_definition(*pair, **options).sum() for pair in ((dx, kernel), (x, dkernel))
+    )
+    assert_close(np.vdot(x_bar, dx), along_x, scale)
+    assert_close(np.vdot(kernel_bar, dkernel), along_kernel, scale)
+
+
+def test_all_algorithms_share_one_signature():
+    signatures = {str(inspect.signature(algorithm)) for algorithm in jconv.ALGORITHMS.values()}
+    assert len(signatures) == 1

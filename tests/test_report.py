@@ -1,0 +1,506 @@
+"""The page of a run, and its pictures."""
+
+import base64
+import io
+import json
+import os
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jconv.report import page, pictures
+
+SHAPES = {
+    "stem.kernel": (5, 5, 1, 16),
+    "blocks.0.branches.0.kernel": (1, 1, 16, 16),
+    "blocks.0.branches.1.kernel": (3, 3, 16, 24),
+    "blocks.0.branches.2.kernel": (5, 5, 16, 8),
+    "blocks.1.depthwise.kernel": (7, 7, 1, 48),
+    "blocks.1.pointwise.kernel": (1, 1, 48, 64),
+    "head.kernel": (64, 10),
+}
+CONFIG = """\
+# jconv train configs/digits.yaml
+model: {kind: inception, widths: {1: 16, 3: 24, 5: 8}}
+train:
+  steps: 1200
+  learning_rate: 0.001
+"""
+ENVIRONMENT = {
+    "jconv": "0.1.0",
+    "jax": "0.10.2",
+    "python": "3.11.9",
+    "devices": ["TFRT_CPU_0"],
+    "git_commit": None,
+    "started": "2026-11-24T03:14:15+00:00",
+    "command": "jconv train configs/digits.yaml",
+}
+SUMMARY = {
+    "status": "finished",
+    "steps": 1200,
+    "seconds": 24.31,
+    "parameters": 15_434,
+    "test_accuracy": 0.98889,
+    "test_loss": 0.04213,
+    "test_images": 360,
+    "validation_accuracy": 0.9791,
+    "images_per_second": 3158.2,
+    "train_images": 1257,
+}
+
+
+def write_lines(path, lines):
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def write_kernels(folder, steps, shapes, rng):
+    """Kernels that go from noise to a smooth bump, the most of the way early on."""
+    (folder / "kernels").mkdir()
+    start = {name: rng.normal(size=shape) * 0.08 for name, shape in shapes.items()}
+    for step in steps:
+        done = 1 - np.exp(-3 * step / max(*steps, 1))
+        kernels = {name: kernel + done * bump(kernel) for name, kernel in start.items()}
+        float32 = {name: kernel.astype("float32") for name, kernel in kernels.items()}
+        np.savez(folder / "kernels" / f"{step:06}.npz", **float32)
+
+
+def bump(kernel):
+    """Waves in every tile, in a different mixture for each pair of channels."""
+    *spatial, inputs, outputs = kernel.shape
+    u, v = (np.linspace(-2, 2, size) for size in spatial or (1, 1))
+    waves = np.stack([np.cos(u)[:, None] * np.sin(v), np.sin(u)[:, None] * np.cos(v)])
+    turn = np.arange(inputs)[:, None] + 0.7 * np.arange(outputs)
+    mixture = np.stack([np.cos(turn), np.sin(turn)])
+    return 0.4 * np.einsum("khw,kio->hwio", waves + 0.2, mixture).reshape(kernel.shape)
+
+
+def metrics(rng, steps=1200):
+    for step in range(0, steps + 1, 10):
+        done = np.exp(-step / 150)
+        line = {"step": step, "loss": 2.2 * done + 0.03 * rng.uniform(0.5, 2)}
+        line |= {"accuracy": 1 - 0.9 * done - 0.02 * rng.uniform(), "grad_norm": 3 * done + 0.1}
+        line |= {"learning_rate": 1e-3 * (1 - step / (steps + 1)), "images_per_second": 3100.0}
+        if step % 100 == 0:
+            line |= {"validation_loss": 2.1 * done + 0.09}
+            line |= {"validation_accuracy": 0.97 - 0.9 * done}
+        yield line
+
+
+@pytest.fixture
+def finished(tmp_path, rng):
+    """A finished classification run of seven layers."""
+    run = tmp_path / "digits-inception"
+    run.mkdir()
+    (run / "config.yaml").write_text(CONFIG)
+    (run / "environment.json").write_text(json.dumps(ENVIRONMENT))
+    (run / "summary.json").write_text(json.dumps(SUMMARY))
+    write_lines(run / "metrics.jsonl", metrics(rng))
+    write_kernels(run, range(0, 1201, 100), SHAPES, rng)
+    (run / "layers.json").write_text(json.dumps(list(layers())))
+    return run
+
+
+def layers():
+    before = "input"
+    for k, (name, shape) in enumerate(SHAPES.items()):
+        size = int(np.prod(shape))
+        yield {
+            "name": name.removesuffix(".kernel"),
+            "output_shape": [8, 8, shape[-1]] if len(shape) > 2 else [shape[-1]],
+            "parameters": size + shape[-1],
+            "multiply_adds": 64 * size,
+            "receptive_field": [2 * k + 5, 2 * k + 5] if len(shape) > 2 else None,
+            "connected_to": [before],
+        }
+        before = name.removesuffix(".kernel")
+
+
+@pytest.fixture
+def recovery(tmp_path, rng):
+    """A finished regression run that recovers a hidden kernel."""
+    run = tmp_path / "recover-prewitt"
+    (run / "kernels").mkdir(parents=True)
+    target = np.outer([1, 1, 1], [-1, 0, 1]).astype("float32")
+    noise = rng.normal(size=(3, 3))
+    for step in range(0, 401, 40):
+        kernel = (target + noise * np.exp(-step / 40))[:, :, None, None].astype("float32")
+        np.savez(run / "kernels" / f"{step:06}.npz", **{"conv.kernel": kernel})
+    np.savez(run / "target.npz", kernel=target)
+    worst = float(np.abs(noise).max())
+    errors = [(step, worst * np.exp(-step / 40)) for step in range(0, 401, 5)]
+    lines = [{"step": s, "loss": e**2, "kernel_error": e, "grad_norm": 2 * e} for s, e in errors]
+    write_lines(run / "metrics.jsonl", lines)
+    (run / "config.yaml").write_text("task: {kind: recover, kernel: prewitt}\n")
+    (run / "environment.json").write_text(json.dumps(ENVIRONMENT))
+    summary = {"status": "finished", "steps": 400, "seconds": 3.2, "parameters": 9}
+    (run / "summary.json").write_text(json.dumps(summary))
+    return run
+
+
+class Page(HTMLParser):
+    """What a browser would find: tags with their attributes, and the text a reader sees."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tags, self.text, self.raw = [("html", {})], "", path.read_text(encoding="utf-8")
+        self.feed(self.raw)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        if self.tags[-1][0] not in ("script", "style"):
+            self.text += data
+
+    def attributes(self, name):
+        return [attrs[name] for _, attrs in self.tags if attrs.get(name)]
+
+    def pictures(self):
+        """Every embedded picture, decoded."""
+        urls = re.findall(r"data:image/png;base64,([\w+/=]+)", self.raw)
+        return [Image.open(io.BytesIO(base64.b64decode(url))) for url in urls]
+
+
+def test_the_page_asks_for_nothing_from_outside(finished):
+    path = page.write_page(finished)
+    shown = Page(path)
+
+    assert path == finished / "report.html"
+    assert "http:" not in shown.raw and "https:" not in shown.raw and "@import" not in shown.raw
+    assert shown.attributes("href") == []
+    assert all(src.startswith("data:image/png;base64,") for src in shown.attributes("src"))
+    assert re.findall(r"url\((?!data:image/png;base64,)", shown.raw) == []
+    assert not {"link", "iframe", "object", "embed", "base"} & {tag for tag, _ in shown.tags}
+    assert path.stat().st_size < 1_000_000
+
+
+def test_the_page_names_every_layer_and_the_first_and_last_step(finished):
+    shown = Page(page.write_page(finished))
+
+    alts = shown.attributes("alt")
+    for name in SHAPES:
+        assert name in shown.text
+        assert {f"{name} at step 0", f"{name} at step 1,200"} <= set(alts)
+        assert sum(alt.startswith(f"{name} at ") for alt in alts) == page.STRIP
+        assert f"{name}, last minus first" in alts
+    sheets = [picture for picture in shown.pictures() if picture.height > 2 * picture.width]
+    assert len(sheets) >= len(SHAPES)
+
+
+def test_the_slider_holds_every_snapshot(finished):
+    shown = Page(page.write_page(finished))
+
+    slider = next(attrs for tag, attrs in shown.tags if attrs.get("type") == "range")
+    moments = json.loads(slider["data-moments"])
+    assert [label for label, _ in moments] == [f"step {s:,}" for s in range(0, 1201, 100)]
+    assert slider["max"] == "12"
+    assert any(attrs.get("for") == "step" for tag, attrs in shown.tags if tag == "label")
+    # One frame of the sheet for each place of the slider: stem has a 4 x 4 grid of 5 x 5.
+    scale = pictures.scale_to_fit(SHAPES["stem.kernel"], page.FRAME_SIZE)
+    frame = 20 * scale + 3 * round(0.4 * scale)
+    assert (frame, 13 * frame) in [picture.size for picture in shown.pictures()]
+
+
+def test_many_snapshots_are_thinned_but_keep_the_first_and_the_last(tmp_path, rng):
+    write_kernels(tmp_path, range(0, 1001, 10), {"conv.kernel": (3, 3, 1, 4)}, rng)
+
+    shown = Page(page.write_page(tmp_path))
+
+    moments = json.loads(shown.attributes("data-moments")[0])
+    assert len(moments) == page.FRAMES
+    assert (moments[0][0], moments[-1][0]) == ("step 0", "step 1,000")
+    assert "60 of the 101 logged steps" in shown.text
+
+
+def test_one_colour_scale_holds_for_all_steps_of_a_layer(tmp_path):
+    (tmp_path / "kernels").mkdir()
+    for step, kernel in enumerate(np.float32([[[0.5, -0.5]], [[0.5, -2.0]], [[0.0, -1.0]]])):
+        np.savez(tmp_path / "kernels" / f"{step}.npz", **{"dense.kernel": kernel})
+
+    shown = Page(page.write_page(tmp_path))
+
+    pixels = [np.array(p.convert("RGB"))[0] for p in shown.pictures()]
+    sheet, *strip, change = [row[[0, -1]].tolist() for row in pixels]
+    expected = np.array([[0.5, -0.5], [0.5, -2.0], [0.0, -1.0], [-0.5, -0.5]])
+    colours = pictures.kernel_image(expected, limit=2.0, scale=1).tolist()
+    assert [*strip, change] == colours
+    assert sheet == colours[0]
+
+
+def test_the_verdict_and_the_figures_are_those_of_the_summary(finished):
+    text = Page(page.write_page(finished)).text
+
+    assert "98.9\u202f% of 360 test images named correctly, after 1,200 steps in 24 s." in text
+    for figure in ("15,434", "0.04213", "97.9\u202f%", "1,257", "3,158"):
+        assert figure in text
+    assert "interrupted" not in text
+    assert "2026-11-24 03:14 UTC" in text
+    assert "856,064" in text  # multiply-adds of all layers
+    assert "learning_rate: 0.001" in text
+
+
+def test_a_recovery_shows_hidden_and_learned_kernel_with_their_difference(recovery):
+    text = Page(page.write_page(recovery)).text
+
+    difference = np.load(recovery / "kernels" / "000400.npz")["conv.kernel"].squeeze()
+    difference -= np.load(recovery / "target.npz")["kernel"]
+    worst = pictures.number(float(np.abs(difference).max()), 3)
+    assert "The hidden kernel recovered to within" in text
+    assert f"differs from the hidden one by {worst} at most" in text
+    assert text.count("−1.000") == 6  # the left column, hidden and learned
+    power = int(np.floor(np.log10(np.abs(difference).max())))
+    assert f"{difference[0, 0] / 10.0**power:.3f}".replace("-", "−") in text
+    assert f"in units of {pictures.number(10.0**power)}" in text
+    assert "Largest difference from the hidden kernel" in text
+    assert "Accuracy" not in text
+
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'{{ 7 * 7 }}&\ud800"
+
+
+def test_strings_of_the_run_are_escaped(tmp_path):
+    run = tmp_path / "<script>alert(1)<"
+    (run / "kernels").mkdir(parents=True)
+    kernel = np.ones((3, 3, 1, 2), "float32")
+    for step in (0, 1):
+        np.savez(run / "kernels" / f"{step}.npz", **{HOSTILE.replace("/", "")[:-1]: kernel})
+    (run / "config.yaml").write_text(f"</pre>{HOSTILE[:-1]}")
+    for name in ("environment.json", "summary.json"):
+        (run / name).write_text(json.dumps({HOSTILE: HOSTILE, "status": HOSTILE, "jax": HOSTILE}))
+    (run / "layers.json").write_text(json.dumps([{"name": HOSTILE, "connected_to": [HOSTILE]}]))
+    (run / "metrics.jsonl").write_text(json.dumps({"step": 0, "loss": 1.0, HOSTILE: HOSTILE}))
+
+    shown = Page(page.write_page(run))
+
+    assert [tag for tag, _ in shown.tags].count("script") == 1
+    assert all(attrs["src"].startswith("data:") for tag, attrs in shown.tags if tag == "img")
+    assert not any(key.startswith("on") for _, attrs in shown.tags for key in attrs)
+    assert "<script>alert(1)<" in shown.text and "{{ 7 * 7 }}" in shown.text
+
+
+def test_an_interrupted_run_has_a_page_that_says_so(finished):
+    (finished / "summary.json").write_text(json.dumps({"status": "interrupted", "steps": 640}))
+    metrics = finished / "metrics.jsonl"
+    metrics.write_text(metrics.read_text() + '{"step": 1210, "lo')
+    (finished / "kernels" / "001200.npz").write_bytes(b"PK\x03\x04 and no more")
+
+    text = Page(page.write_page(finished)).text
+
+    assert "This run was interrupted." in text
+    assert "97\u202f% of the validation images named correctly, after 640 steps." in text
+    assert "The last line of metrics.jsonl is cut off" in text
+    assert "kernels/001200.npz could not be read" in text
+    assert "step 1,100" in text
+
+
+def test_a_run_that_diverged_has_a_page_that_says_so(finished, rng):
+    lines = [{"step": s, "loss": 1.0 if s < 30 else float("nan")} for s in range(0, 60, 10)]
+    write_lines(finished / "metrics.jsonl", lines)
+    kernel = np.full(SHAPES["stem.kernel"], np.nan, "float32")
+    kernel[0, 0] = np.inf
+    np.savez(finished / "kernels" / "001300.npz", **{"stem.kernel": kernel})
+
+    text = Page(page.write_page(finished)).text
+
+    assert "The loss is not finite from step 30 on." in text
+    assert "400 weights are not finite at the end" in text
+
+
+def test_an_empty_folder_has_a_page_that_says_so(tmp_path):
+    text = Page(page.write_page(tmp_path)).text
+
+    assert "This run has no summary" in text
+    assert "There is no metrics.jsonl." in text
+    assert "No loss or accuracy was logged." in text
+    assert "No kernels were logged." in text
+
+
+def test_one_snapshot_and_one_line_are_enough(tmp_path, rng):
+    write_kernels(tmp_path, [0], {"conv.kernel": (3, 3, 1, 4)}, rng)
+    write_lines(tmp_path / "metrics.jsonl", [{"step": 0, "loss": 2.3, "accuracy": 0.1}])
+
+    shown = Page(page.write_page(tmp_path))
+
+    assert "Only the kernels of step 0 were logged" in shown.text
+    assert "conv.kernel at step 0" in shown.attributes("alt")
+    assert "relative change" not in shown.text
+
+
+def test_broken_files_are_remarked_on(finished):
+    (finished / "metrics.jsonl").write_text('nonsense\n[1]\n{"step": -1}\n{"step": 5, "loss": 1}\n')
+    (finished / "environment.json").write_text("[]")
+    (finished / "summary.json").write_text("{")
+    (finished / "layers.json").write_text('["conv", 3]')
+    (finished / "target.npz").write_bytes(b"")
+
+    text = Page(page.write_page(finished)).text
+
+    assert "Lines of metrics.jsonl that could not be read: 3." in text
+    for name in ("environment.json", "summary.json", "target.npz"):
+        assert f"{name} could not be read." in text
+
+
+def test_a_page_replaces_the_last_one_and_leaves_nothing_beside_it(finished):
+    before = set(os.listdir(finished))
+    page.write_page(finished)
+    (finished / "summary.json").write_text(json.dumps({"status": "failed", "error": "no memory"}))
+
+    text = Page(page.write_page(finished)).text
+
+    assert "This run failed. no memory" in text
+    assert set(os.listdir(finished)) == before | {"report.html"}
+
+
+def test_a_run_that_is_not_a_folder_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="`run` must be the folder of a run"):
+        page.write_page(tmp_path / "nowhere")
+
+
+def test_a_kernel_is_blue_below_zero_white_at_zero_and_red_above():
+    values = np.array([[-2.0, -1.0, 0.0, 1.0, 2.0]])
+
+    image = pictures.kernel_image(values, scale=1)[0].astype(int)
+
+    assert image[2].tolist() == [255, 255, 255]
+    red, _, blue = image.T
+    assert (blue > red).tolist() == [True, True, False, False, False]
+    assert (red > blue).tolist() == [False, False, False, True, True]
+    # The further from zero, the further from white.
+    assert image.sum(axis=-1).argsort()[[-1]].tolist() == [2]
+    assert image[0].sum() < image[1].sum() and image[4].sum() < image[3].sum()
+
+
+def test_the_colour_limit_is_symmetric_and_holds_for_every_step():
+    small, large = np.array([[0.5, -0.5]]), np.array([[0.5, -2.0]])
+    limit = pictures.colour_limit(small, large)
+
+    assert limit == 2.0
+    images = [pictures.kernel_image(k, limit=limit, scale=1) for k in (small, large)]
+    np.testing.assert_array_equal(images[0][0, 0], images[1][0, 0])
+    extremes = pictures.kernel_image(np.array([[-9.0, -2.0, 2.0, 9.0]]), limit=limit, scale=1)
+    np.testing.assert_array_equal(extremes[0, 0], extremes[0, 1])
+    np.testing.assert_array_equal(extremes[0, 2], extremes[0, 3])
+    np.testing.assert_array_equal(extremes[0, 0], pictures.PALETTE[0])
+
+
+def tiles(kernel, **options):
+    """Which weights stand where: the picture of numbered kernels, a pixel a weight."""
+    numbered = np.broadcast_to(np.arange(np.prod(kernel[-2:])).reshape(kernel[-2:]), kernel)
+    limit = max(numbered.max(), 1)
+    image = pictures.kernel_image(numbered.astype(float), limit=limit, scale=1, **options)
+    shades = {tuple(colour): k for k, colour in enumerate(pictures.PALETTE.tolist())}
+    places = np.array([[shades[tuple(pixel)] for pixel in row] for row in image.tolist()])
+    return np.where(places <= 252, np.rint((places - 126) / 126 * limit), -1).astype(int).tolist()
+
+
+def test_inputs_go_down_and_outputs_across():
+    assert tiles((2, 2, 2, 3)) == [
+        [0, 0, -1, 1, 1, -1, 2, 2],
+        [0, 0, -1, 1, 1, -1, 2, 2],
+        [-1, -1, -1, -1, -1, -1, -1, -1],
+        [3, 3, -1, 4, 4, -1, 5, 5],
+        [3, 3, -1, 4, 4, -1, 5, 5],
+    ]
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (1, 1, 2, 3)])
+def test_dense_and_1x1_kernels_are_one_matrix(shape):
+    assert tiles(shape) == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_kernels_of_one_input_fill_a_square():
+    assert tiles((1, 2, 1, 3)) == [[0, 0, -1, 1, 1], [-1] * 5, [2, 2, -1, -1, -1]]
+
+
+def test_kernels_of_one_dimension_lie_flat():
+    assert tiles((3, 2, 2)) == [[0, 0, 0, -1, 1, 1, 1], [-1] * 7, [2, 2, 2, -1, 3, 3, 3]]
+
+
+def test_slices_of_a_deep_kernel_lie_side_by_side():
+    kernel = np.arange(8.0).reshape(2, 2, 2, 1, 1)
+    flat = np.array([[0.0, 1.0, 4.0, 5.0], [2.0, 3.0, 6.0, 7.0]])
+
+    np.testing.assert_array_equal(pictures.kernel_image(kernel), pictures.kernel_image(flat))
+
+
+@pytest.mark.parametrize(
+    "shape, drawn, omitted",
+    [
+        ((3, 3, 1, 40), 36, 4),
+        ((3, 3, 16, 32), 36, 476),
+        ((3, 3, 3, 64), 18, 174),
+        ((50, 10), 360, 140),
+        ((3, 3, 1, 36), 36, 0),
+    ],
+)
+def test_at_most_so_many_tiles_are_drawn_and_the_rest_is_told(shape, drawn, omitted):
+    image = np.array(tiles(shape))
+
+    kh, kw = shape[:-2] or (1, 1)
+    assert (image >= 0).sum() == drawn * kh * kw
+    assert pictures.left_out(shape) == omitted
+    assert (f"{omitted:,} " in pictures.what_is_shown(shape)) == (omitted > 0)
+
+
+def test_scale_enlarges_weights():
+    image = pictures.kernel_image(np.eye(3), scale=5)
+
+    assert image.shape == (15, 15, 3) and image.dtype == np.uint8
+    np.testing.assert_array_equal(image[::5, ::5], pictures.kernel_image(np.eye(3), scale=1))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_yellow(value):
+    image = pictures.kernel_image(np.array([[value, 1.0, 0.0]]), scale=1)
+
+    assert image[0].tolist() == [[240, 196, 25], [134, 14, 36], [255, 255, 255]]
+    assert (pictures.kernel_image(np.full((3, 3, 1, 2), value)) >= 0).all()
+
+
+def test_impossible_pictures_are_refused():
+    for options in ({"scale": 0}, {"tiles": 0}, {"limit": 0.0}, {"limit": np.nan}):
+        with pytest.raises(ValueError, match="must be"):
+            pictures.kernel_image(np.eye(2), **options)
+
+
+def test_loss_is_logarithmic_only_over_more_than_two_decades():
+    def loss(last):
+        return pictures.chart("Loss", {"": [(0, 1.0), (10, last)]}, last_step=10)
+
+    assert loss(0.009).y.log and not loss(0.02).y.log and not loss(-1.0).y.log
+    assert loss(0.02).y.ticks[0] == (0.0, "0")
+    assert [label for _, label in loss(1e-7).y.ticks] == ["10⁻⁸", "10⁻⁶", "10⁻⁴", "0.01", "1"]
+
+
+@pytest.mark.parametrize("low, high", [(0, 0), (3.2, 3.2), (-4, -4), (-1, 7), (0.97, 0.991)])
+@pytest.mark.parametrize("log", [False, True])
+def test_an_axis_holds_its_values_between_distinct_ticks(low, high, log):
+    axis = pictures.value_axis([low, high, float("nan")], log=log)
+
+    labels = [label for _, label in axis.ticks]
+    assert len(labels) == len(set(labels)) >= 2
+    assert (axis.ticks[0][0], axis.ticks[-1][0]) == (0, 100)
+    assert all(0 <= axis.place(v) <= 100 for v in (low, high) if v > 0 or not log)
+
+
+def test_a_point_that_is_not_a_number_breaks_the_curve():
+    points = [(0, 1.0), (1, 2.0), (2, float("nan")), (3, 1.0), (4, 2.0)]
+
+    curve = pictures.chart("", {"": points}, last_step=4).curves[0]
+
+    assert curve.path == "M0 50L25 0M75 50L100 0"
+    assert len(curve.dots) == 4
+    assert curve.points[2][2] == "not a number"
+
+
+def test_long_curves_are_averaged():
+    points = [(step, float(step % 2)) for step in range(10_000)]
+
+    chart = pictures.chart("", {"": points}, last_step=9_999)
+
+    assert len(chart.curves[0].points) <= pictures.POINTS
+    assert chart.together == 34
+    assert {value for _, _, value in chart.curves[0].points} == {"0.5"}
