@@ -1,4 +1,4 @@
-"""The page of a run, and its pictures."""
+"""The page of a run, and its curves."""
 
 import base64
 import io
@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jconv.report import page, pictures
+from jconv.analysis import pictures
+from jconv.report import curves, page, timeline
+from jconv.report.words import number
 
 SHAPES = {
     "stem.kernel": (5, 5, 1, 16),
@@ -184,7 +186,7 @@ def test_the_page_names_every_layer_and_the_first_and_last_step(finished):
     for name in SHAPES:
         assert name in shown.text
         assert {f"{name} at step 0", f"{name} at step 1,200"} <= set(alts)
-        assert sum(alt.startswith(f"{name} at ") for alt in alts) == page.STRIP
+        assert sum(alt.startswith(f"{name} at ") for alt in alts) == timeline.STRIP
         assert f"{name}, last minus first" in alts
     sheets = [picture for picture in shown.pictures() if picture.height > 2 * picture.width]
     assert len(sheets) >= len(SHAPES)
@@ -199,7 +201,7 @@ def test_the_slider_holds_every_snapshot(finished):
     assert slider["max"] == "12"
     assert any(attrs.get("for") == "step" for tag, attrs in shown.tags if tag == "label")
     # One frame of the sheet for each place of the slider: stem has a 4 x 4 grid of 5 x 5.
-    scale = pictures.scale_to_fit(SHAPES["stem.kernel"], page.FRAME_SIZE)
+    scale = pictures.scale_to_fit(SHAPES["stem.kernel"], timeline.SIZE)
     frame = 20 * scale + 3 * round(0.4 * scale)
     assert (frame, 13 * frame) in [picture.size for picture in shown.pictures()]
 
@@ -210,7 +212,7 @@ def test_many_snapshots_are_thinned_but_keep_the_first_and_the_last(tmp_path, rn
     shown = Page(page.write_page(tmp_path))
 
     moments = json.loads(shown.attributes("data-moments")[0])
-    assert len(moments) == page.FRAMES
+    assert len(moments) == timeline.FRAMES
     assert (moments[0][0], moments[-1][0]) == ("step 0", "step 1,000")
     assert "60 of the 101 logged steps" in shown.text
 
@@ -247,15 +249,24 @@ def test_a_recovery_shows_hidden_and_learned_kernel_with_their_difference(recove
 
     difference = np.load(recovery / "kernels" / "000400.npz")["conv.kernel"].squeeze()
     difference -= np.load(recovery / "target.npz")["kernel"]
-    worst = pictures.number(float(np.abs(difference).max()), 3)
+    worst = number(float(np.abs(difference).max()), 3)
     assert "The hidden kernel recovered to within" in text
     assert f"differs from the hidden one by {worst} at most" in text
     assert text.count("−1.000") == 6  # the left column, hidden and learned
     power = int(np.floor(np.log10(np.abs(difference).max())))
-    assert f"{difference[0, 0] / 10.0**power:.3f}".replace("-", "−") in text
-    assert f"in units of {pictures.number(10.0**power)}" in text
+    assert f"{difference.min() / 10.0**power:.3f}".replace("-", "−") in text
+    assert f"in units of {number(10.0**power)}" in text
     assert "Largest difference from the hidden kernel" in text
     assert "Accuracy" not in text
+
+
+def test_a_large_hidden_kernel_is_a_picture_without_numbers(tmp_path):
+    np.savez(tmp_path / "target.npz", kernel=np.ones((40, 40), "float32"))
+
+    shown = Page(page.write_page(tmp_path))
+
+    assert "hidden kernel" in shown.attributes("alt")
+    assert "1.000" not in shown.text
 
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'{{ 7 * 7 }}&\ud800"
@@ -305,7 +316,7 @@ def test_a_run_that_diverged_has_a_page_that_says_so(finished, rng):
 
     text = Page(page.write_page(finished)).text
 
-    assert "The loss is not finite from step 30 on." in text
+    assert "The loss stopped being finite at step 30." in text
     assert "400 weights are not finite at the end" in text
 
 
@@ -359,126 +370,29 @@ def test_a_run_that_is_not_a_folder_is_refused(tmp_path):
         page.write_page(tmp_path / "nowhere")
 
 
-def test_a_kernel_is_blue_below_zero_white_at_zero_and_red_above():
-    values = np.array([[-2.0, -1.0, 0.0, 1.0, 2.0]])
-
-    image = pictures.kernel_image(values, scale=1)[0].astype(int)
-
-    assert image[2].tolist() == [255, 255, 255]
-    red, _, blue = image.T
-    assert (blue > red).tolist() == [True, True, False, False, False]
-    assert (red > blue).tolist() == [False, False, False, True, True]
-    # The further from zero, the further from white.
-    assert image.sum(axis=-1).argsort()[[-1]].tolist() == [2]
-    assert image[0].sum() < image[1].sum() and image[4].sum() < image[3].sum()
-
-
-def test_the_colour_limit_is_symmetric_and_holds_for_every_step():
-    small, large = np.array([[0.5, -0.5]]), np.array([[0.5, -2.0]])
-    limit = pictures.colour_limit(small, large)
-
-    assert limit == 2.0
-    images = [pictures.kernel_image(k, limit=limit, scale=1) for k in (small, large)]
-    np.testing.assert_array_equal(images[0][0, 0], images[1][0, 0])
-    extremes = pictures.kernel_image(np.array([[-9.0, -2.0, 2.0, 9.0]]), limit=limit, scale=1)
-    np.testing.assert_array_equal(extremes[0, 0], extremes[0, 1])
-    np.testing.assert_array_equal(extremes[0, 2], extremes[0, 3])
-    np.testing.assert_array_equal(extremes[0, 0], pictures.PALETTE[0])
-
-
-def tiles(kernel, **options):
-    """Which weights stand where: the picture of numbered kernels, a pixel a weight."""
-    numbered = np.broadcast_to(np.arange(np.prod(kernel[-2:])).reshape(kernel[-2:]), kernel)
-    limit = max(numbered.max(), 1)
-    image = pictures.kernel_image(numbered.astype(float), limit=limit, scale=1, **options)
-    shades = {tuple(colour): k for k, colour in enumerate(pictures.PALETTE.tolist())}
-    places = np.array([[shades[tuple(pixel)] for pixel in row] for row in image.tolist()])
-    return np.where(places <= 252, np.rint((places - 126) / 126 * limit), -1).astype(int).tolist()
-
-
-def test_inputs_go_down_and_outputs_across():
-    assert tiles((2, 2, 2, 3)) == [
-        [0, 0, -1, 1, 1, -1, 2, 2],
-        [0, 0, -1, 1, 1, -1, 2, 2],
-        [-1, -1, -1, -1, -1, -1, -1, -1],
-        [3, 3, -1, 4, 4, -1, 5, 5],
-        [3, 3, -1, 4, 4, -1, 5, 5],
-    ]
-
-
-@pytest.mark.parametrize("shape", [(2, 3), (1, 1, 2, 3)])
-def test_dense_and_1x1_kernels_are_one_matrix(shape):
-    assert tiles(shape) == [[0, 1, 2], [3, 4, 5]]
-
-
-def test_kernels_of_one_input_fill_a_square():
-    assert tiles((1, 2, 1, 3)) == [[0, 0, -1, 1, 1], [-1] * 5, [2, 2, -1, -1, -1]]
-
-
-def test_kernels_of_one_dimension_lie_flat():
-    assert tiles((3, 2, 2)) == [[0, 0, 0, -1, 1, 1, 1], [-1] * 7, [2, 2, 2, -1, 3, 3, 3]]
-
-
-def test_slices_of_a_deep_kernel_lie_side_by_side():
-    kernel = np.arange(8.0).reshape(2, 2, 2, 1, 1)
-    flat = np.array([[0.0, 1.0, 4.0, 5.0], [2.0, 3.0, 6.0, 7.0]])
-
-    np.testing.assert_array_equal(pictures.kernel_image(kernel), pictures.kernel_image(flat))
-
-
-@pytest.mark.parametrize(
-    "shape, drawn, omitted",
-    [
-        ((3, 3, 1, 40), 36, 4),
-        ((3, 3, 16, 32), 36, 476),
-        ((3, 3, 3, 64), 18, 174),
-        ((50, 10), 360, 140),
-        ((3, 3, 1, 36), 36, 0),
-    ],
-)
-def test_at_most_so_many_tiles_are_drawn_and_the_rest_is_told(shape, drawn, omitted):
-    image = np.array(tiles(shape))
-
-    kh, kw = shape[:-2] or (1, 1)
-    assert (image >= 0).sum() == drawn * kh * kw
-    assert pictures.left_out(shape) == omitted
-    assert (f"{omitted:,} " in pictures.what_is_shown(shape)) == (omitted > 0)
-
-
-def test_scale_enlarges_weights():
-    image = pictures.kernel_image(np.eye(3), scale=5)
-
-    assert image.shape == (15, 15, 3) and image.dtype == np.uint8
-    np.testing.assert_array_equal(image[::5, ::5], pictures.kernel_image(np.eye(3), scale=1))
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_weights_that_are_not_finite_are_yellow(value):
-    image = pictures.kernel_image(np.array([[value, 1.0, 0.0]]), scale=1)
-
-    assert image[0].tolist() == [[240, 196, 25], [134, 14, 36], [255, 255, 255]]
-    assert (pictures.kernel_image(np.full((3, 3, 1, 2), value)) >= 0).all()
-
-
-def test_impossible_pictures_are_refused():
-    for options in ({"scale": 0}, {"tiles": 0}, {"limit": 0.0}, {"limit": np.nan}):
-        with pytest.raises(ValueError, match="must be"):
-            pictures.kernel_image(np.eye(2), **options)
-
-
 def test_loss_is_logarithmic_only_over_more_than_two_decades():
     def loss(last):
-        return pictures.chart("Loss", {"": [(0, 1.0), (10, last)]}, last_step=10)
+        return curves.chart("Loss", {"": [(0, 1.0), (10, last)]}, last_step=10)
 
     assert loss(0.009).y.log and not loss(0.02).y.log and not loss(-1.0).y.log
     assert loss(0.02).y.ticks[0] == (0.0, "0")
     assert [label for _, label in loss(1e-7).y.ticks] == ["10⁻⁸", "10⁻⁶", "10⁻⁴", "0.01", "1"]
 
 
+@pytest.mark.parametrize("last", [0, 1, 3, 10, 360, 1200, 20_000, 10**18])
+def test_steps_are_whole_and_few(last):
+    axis = curves.step_axis(last)
+
+    steps = [int(label.replace(",", "")) for _, label in axis.ticks]
+    assert 2 <= len(steps) <= 5
+    assert [axis.place(step) for step in steps] == [place for place, _ in axis.ticks]
+    assert steps[0] == 0 and len(set(np.diff(steps))) == 1 and axis.high == max(last, 1)
+
+
 @pytest.mark.parametrize("low, high", [(0, 0), (3.2, 3.2), (-4, -4), (-1, 7), (0.97, 0.991)])
 @pytest.mark.parametrize("log", [False, True])
 def test_an_axis_holds_its_values_between_distinct_ticks(low, high, log):
-    axis = pictures.value_axis([low, high, float("nan")], log=log)
+    axis = curves.value_axis([low, high, float("nan")], log=log)
 
     labels = [label for _, label in axis.ticks]
     assert len(labels) == len(set(labels)) >= 2
@@ -489,7 +403,7 @@ def test_an_axis_holds_its_values_between_distinct_ticks(low, high, log):
 def test_a_point_that_is_not_a_number_breaks_the_curve():
     points = [(0, 1.0), (1, 2.0), (2, float("nan")), (3, 1.0), (4, 2.0)]
 
-    curve = pictures.chart("", {"": points}, last_step=4).curves[0]
+    curve = curves.chart("", {"": points}, last_step=4).curves[0]
 
     assert curve.path == "M0 50L25 0M75 50L100 0"
     assert len(curve.dots) == 4
@@ -499,8 +413,8 @@ def test_a_point_that_is_not_a_number_breaks_the_curve():
 def test_long_curves_are_averaged():
     points = [(step, float(step % 2)) for step in range(10_000)]
 
-    chart = pictures.chart("", {"": points}, last_step=9_999)
+    chart = curves.chart("", {"": points}, last_step=9_999)
 
-    assert len(chart.curves[0].points) <= pictures.POINTS
+    assert len(chart.curves[0].points) <= curves.POINTS
     assert chart.together == 34
     assert {value for _, _, value in chart.curves[0].points} == {"0.5"}

@@ -1,0 +1,7 @@
+"""Training: config -> data -> model -> step -> log -> report."""
+
+from jconv.train.config import NetworkConfig as NetworkConfig
+from jconv.train.config import TrainConfig as TrainConfig
+from jconv.train.load import ConfigError as ConfigError
+from jconv.train.load import load_config as load_config
+from jconv.train.loop import train as train

@@ -1,0 +1,7 @@
+"""`python -m jconv` is `jconv`."""
+
+import sys
+
+from jconv.cli import main
+
+sys.exit(main())

@@ -1,0 +1,245 @@
+"""The summary of a network: its layers, what flows between them, and what they cost.
+
+The network is traced once, on shapes alone. Every call of a layer marks what goes in and what
+comes out, so the trace tells which layers feed which, also through functions that are no layers.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.extend.core import Jaxpr, JaxprEqn, Literal, Primitive
+from rich import box
+from rich.table import Table
+
+from jconv.analysis.multiply_adds import multiply_adds, of_equation
+from jconv.analysis.receptive_field import Field, windows
+
+INPUT = "input"
+
+Fields = tuple[Field, ...]  # one a spatial axis; none where everything is seen
+
+
+@dataclass
+class Layer:
+    """One call of a layer.
+
+    Args:
+      name: its path in the model.
+      kind: its class, and its kernel's size.
+      output_shape: without the batch.
+      parameters: numbers that are learned.
+      multiply_adds: products summed for one input; padding counts, biases do not.
+      connected_to: the layers whose outputs it takes.
+      fields: what an output sees of the input, one a spatial axis.
+      calls_others: whether it is no layer itself but made of layers.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...] = ()
+    parameters: int = 0
+    multiply_adds: int = 0
+    connected_to: list[str] = field(default_factory=list)
+    fields: Fields = ()
+    calls_others: bool = False
+
+    @property
+    def receptive_field(self) -> str:
+        """Rows by columns of the input between the first and the last that an output sees."""
+        return "x".join(str(f.size) for f in self.fields) or "all"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The layers of a network in the order of their calls, and their totals."""
+
+    layers: Sequence[Layer]
+    parameters: int
+    multiply_adds: int
+
+    def as_rows(self) -> list[dict]:
+        """The layers as plain values, as in a run's layers.json."""
+        names = ("name", "kind", "output_shape", "parameters", "multiply_adds", "connected_to",
+                 "receptive_field")  # fmt: skip
+        return [{name: getattr(layer, name) for name in names} for layer in self.layers]
+
+    def __rich__(self) -> Table:
+        """A table for the terminal, with the totals below."""
+        table = Table(show_footer=True, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("layer", "total", no_wrap=True)
+        table.add_column("output", justify="right", no_wrap=True)
+        table.add_column("parameters", f"{self.parameters:,}", justify="right", no_wrap=True)
+        table.add_column("multiply-adds", f"{self.multiply_adds:,}", justify="right", no_wrap=True)
+        table.add_column("receptive\nfield", justify="right", no_wrap=True)
+        table.add_column("connected to", overflow="fold")
+        for layer in self.layers:
+            table.add_row(
+                f"{layer.name}\n  [dim]{layer.kind}[/]",
+                "x".join(map(str, layer.output_shape)),
+                f"{layer.parameters:,}",
+                f"{layer.multiply_adds:,}",
+                layer.receptive_field,
+                "\n".join(name.removeprefix(_parent(layer.name)) for name in layer.connected_to),
+            )
+        return table
+
+
+def summarize(model: nnx.Module, input_shape: Sequence[int], dtype=jnp.float32) -> Summary:
+    """Lists the layers of `model`, as it is when evaluated.
+
+    A layer is a module that calls no other. What the modules around them do and own by
+    themselves, if anything, is listed last, as `elsewhere`.
+
+    Args:
+      model: called with one array `(1, *input_shape)`.
+      input_shape: rows, columns, channels, or as the model wants it.
+      dtype: of the input.
+    """
+    graph, state = nnx.split(nnx.view(model, **EVALUATION, raise_if_not_found=False))
+    calls: list[Layer] = []
+
+    def run(state, x):
+        module = nnx.merge(graph, state)
+        with _marked(module, calls):
+            return module(x)
+
+    x = jax.ShapeDtypeStruct((1, *input_shape), dtype)
+    jaxpr = jax.make_jaxpr(run)(state, x).jaxpr
+    layers = [Layer(INPUT, "Input", tuple(input_shape), fields=(Field(),) * (len(input_shape) - 1))]
+    layers += _connected(jaxpr, calls, layers[0])
+    totals = (_count(model), multiply_adds(jaxpr))
+    owned, done = (sum(getattr(layer, name) for layer in layers) for name in ("parameters", "multiply_adds"))
+    if totals != (owned, done):
+        layers.append(
+            Layer(
+                "elsewhere",
+                "in no layer",
+                parameters=totals[0] - owned,
+                multiply_adds=totals[1] - done,
+            )
+        )
+    return Summary(layers, *totals)
+
+
+EVALUATION = {"deterministic": True, "use_running_average": True}
+
+# Marks an array on its way into or out of a call. It exists in traces only.
+mark_p = Primitive("jconv_mark")
+mark_p.def_abstract_eval(lambda x, **_: x)
+
+
+@contextlib.contextmanager
+def _marked(model: nnx.Module, calls: list[Layer]) -> Iterator[None]:
+    """While this lasts, each call of a module of `model` joins `calls` and marks its arrays."""
+    paths = {id(module): path for path, module in nnx.iter_modules(model)}
+    stack: list[tuple[nnx.Module, Layer]] = []
+    seen: set[int] = set()
+
+    def marking(call):
+        def marked(module, *args, **kwargs):
+            if id(module) not in paths or any(module is other for other, _ in stack):
+                return call(module, *args, **kwargs)
+            layer = Layer(_name(paths[id(module)]), _kind(module))
+            if id(module) not in seen:  # what is called twice has learned once
+                layer.parameters = _count(module)
+            seen.add(id(module))
+            if stack:
+                stack[-1][1].calls_others = True
+            index = len(calls)
+            calls.append(layer)
+            stack.append((module, layer))
+            args, kwargs = _mark((args, kwargs), index, entering=True)
+            y = _mark(call(module, *args, **kwargs), index, entering=False)
+            stack.pop()
+            return y
+
+        return marked
+
+    # Python looks a call up on the class, so it is replaced there, and put back.
+    classes = {type(module) for _, module in nnx.iter_modules(model) if callable(module)}
+    own = {cls: vars(cls).get("__call__") for cls in classes}
+    calls_of = {cls: cls.__call__ for cls in classes}
+    try:
+        for cls in classes:
+            cls.__call__ = marking(calls_of[cls])
+        yield
+    finally:
+        for cls, call in own.items():
+            if call is None:
+                del cls.__call__
+            else:
+                cls.__call__ = call
+
+
+def _mark(tree, index: int, *, entering: bool):
+    def mark(leaf):
+        return mark_p.bind(leaf, index=index, entering=entering) if isinstance(leaf, jax.Array) else leaf
+
+    return jax.tree.map(mark, tree)
+
+
+def _connected(jaxpr: Jaxpr, calls: list[Layer], source: Layer) -> list[Layer]:
+    """Follows the arrays through the trace; returns the calls that are layers, filled in."""
+    start = jaxpr.invars[-1]
+    origins: dict[Any, list[str]] = {start: [source.name]}  # the last layers before an array
+    fields: dict[Any, Fields] = {start: source.fields}  # what its pixels see
+    open_layers: list[Layer] = []
+    for eqn in jaxpr.eqns:
+        taken = [v for v in eqn.invars if not isinstance(v, Literal) and v in origins]
+        origin = list(dict.fromkeys(name for v in taken for name in origins[v]))
+        field = _through(eqn, _union([fields[v] for v in taken]))
+        if eqn.primitive is mark_p:
+            layer = calls[eqn.params["index"]]
+            if len(field) != eqn.outvars[0].aval.ndim - 2:
+                field = ()  # space is gone, so everything was looked at
+            if not layer.calls_others:
+                if eqn.params["entering"]:
+                    layer.connected_to = list(dict.fromkeys([*layer.connected_to, *origin]))
+                    open_layers.append(layer)
+                else:
+                    layer.output_shape = eqn.outvars[0].aval.shape[1:]
+                    layer.fields, origin = field, [layer.name]
+                    open_layers.clear()
+        elif open_layers:
+            open_layers[-1].multiply_adds += of_equation(eqn)
+        if taken:
+            origins |= dict.fromkeys(eqn.outvars, origin)
+            fields |= dict.fromkeys(eqn.outvars, field)
+    return [layer for layer in calls if not layer.calls_others]
+
+
+def _union(fields: list[Fields]) -> Fields:
+    if not fields or () in fields:
+        return ()
+    return tuple(reduce(or_, axis) for axis in zip(*fields, strict=True))
+
+
+def _through(eqn: JaxprEqn, fields: Fields) -> Fields:
+    """What the results of `eqn` see: its windows, one after another, on what its inputs see."""
+    for window in windows(eqn):
+        fields = tuple(f.through(window, axis) for axis, f in enumerate(fields))
+    return fields
+
+
+def _parent(name: str) -> str:
+    return name[: name.rfind(".") + 1]
+
+
+def _name(path: tuple) -> str:
+    return ".".join(map(str, path)) or "model"
+
+
+def _kind(module: nnx.Module) -> str:
+    size = getattr(module, "kernel_size", None) or getattr(module, "window", None)
+    return " ".join([type(module).__name__, *(["x".join(map(str, size))] if size else [])])
+
+
+def _count(module: nnx.Module) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))

@@ -1,0 +1,233 @@
+"""The command line: `jconv VERB ...`, each verb a few lines over a function of the library."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import numpy as np
+import tyro
+from flax import nnx
+from rich.console import Console
+
+import jconv
+from jconv.analysis import summarize
+from jconv.kernels import KERNELS
+from jconv.report.page import write_page
+from jconv.train import ConfigError, NetworkConfig, TrainConfig, load_config, run_folder
+from jconv.train import train as train_run
+from jconv.train.build import build_data, build_model
+
+USAGE = """\
+jconv {version}: a convolution laboratory for JAX
+
+usage: jconv VERB ...        jconv VERB --help tells more
+
+  train CONFIG.yaml [--section.field VALUE ...] [--overwrite]
+                        train what a config describes; writes runs/NAME/
+  report RUN            write the page of a run again, runs/NAME/report.html
+  summary CONFIG.yaml   the layers of a network: shapes, parameters, multiply-adds
+  walkthrough           one convolution, step by step, each product written out
+
+  --version             print the version
+"""
+
+OK, USAGE_ERROR, INTERRUPTED = 0, 2, 130
+
+T = TypeVar("T")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb.
+
+    Args:
+      arguments: the words after `jconv`; those of the process if None.
+
+    Returns:
+      0 if all went well, 2 for what the caller can mend, 130 after Ctrl-C.
+    """
+    # What a wrong --section.field value is told ends in a sentence, not in a link.
+    os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    verb, *rest = words or ["--help"]
+    if verb in ("-h", "--help", "help"):
+        print(USAGE.format(version=jconv.__version__))
+        return OK
+    if verb == "--version":
+        print(jconv.__version__)
+        return OK
+    if verb not in VERBS:
+        print(
+            f"jconv: `VERB` must be one of {list(VERBS)}. Received: {verb!r}.\n\n"
+            + USAGE.format(version=jconv.__version__),
+            file=sys.stderr,
+        )
+        return USAGE_ERROR
+    try:
+        return VERBS[verb](rest)
+    except ValueError as error:
+        print(f"jconv {verb}: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        print(f"jconv {verb}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+@dataclass(frozen=True)
+class TrainArguments:
+    """Train what a config describes; every value of it can be overridden here.
+
+    Writes runs/NAME/: the complete config, the environment, metrics.jsonl, TensorBoard logs, the
+    learned kernels, a checkpoint, summary.json, and report.html, which is the page to look at.
+    Ctrl-C ends the run early and leaves it readable.
+    """
+
+    config: Annotated[tyro.conf.AvoidSubcommands[TrainConfig], tyro.conf.arg(name="")]
+    overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Replace a run of the same name."""
+    runs: Path = Path("runs")
+    """The folder of runs."""
+
+
+def train(words: Sequence[str]) -> int:
+    """`jconv train CONFIG.yaml [--section.field VALUE ...]`."""
+    path, rest = _leading_path(words, "train")
+    config = load_config(path, TrainConfig, name=path.stem)
+    chosen = _parse(TrainArguments, f"train {path}", rest, default=TrainArguments(config))
+    run = chosen.runs / chosen.config.name
+    run_folder.check_free(run, overwrite=chosen.overwrite)
+    try:
+        run, summary = train_run(chosen.config, runs=chosen.runs, overwrite=chosen.overwrite)
+    except Exception:
+        if (run / "summary.json").is_file():
+            print(f"jconv train: failed; what was logged is in {write_page(run)}", file=sys.stderr)
+        raise
+    page = write_page(run)
+    for name in ("test_accuracy", "kernel_error"):
+        if name in summary:
+            value = f"{summary[name]:.2%}" if "accuracy" in name else f"{summary[name]:.1e}"
+            print(f"{name.replace('_', ' '):14} {value}")
+    print(f"{'training time':14} {summary['seconds']:.1f} s")
+    print(f"{'page':14} {page}")
+    return OK if summary["status"] == "finished" else INTERRUPTED
+
+
+def report(words: Sequence[str]) -> int:
+    """`jconv report RUN`."""
+
+    def rewrite(run: tyro.conf.Positional[Path]) -> Path:
+        """Write the page of a run again.
+
+        Args:
+          run: the run's folder, such as runs/digits.
+        """
+        return write_page(run)
+
+    print(_parse(rewrite, "report", words))
+    return OK
+
+
+def summary(words: Sequence[str]) -> int:
+    """`jconv summary CONFIG.yaml`."""
+
+    def load(config: tyro.conf.Positional[Path]) -> TrainConfig | NetworkConfig:
+        """List the layers of the network that a config describes.
+
+        For each: what it is, the shape it puts out, its parameters, its multiply-adds (products
+        summed for one image; padding counts, biases do not), the receptive field of one of its
+        outputs, and the layers it takes its input from.
+
+        Args:
+          config: a file for `jconv train`, or one with `input_shape` and `model` alone.
+        """
+        return load_config(config, TrainConfig, NetworkConfig, name=config.stem)
+
+    config = _parse(load, "summary", words)
+    if isinstance(config, NetworkConfig):
+        input_shape, outputs = config.input_shape, config.outputs
+    else:
+        data = build_data(config.data)
+        input_shape, outputs = data.input_shape, data.outputs
+    model = build_model(config.model, input_shape, outputs, nnx.Rngs(0))
+    Console().print(summarize(model, input_shape))
+    return OK
+
+
+def walkthrough(words: Sequence[str]) -> int:
+    """`jconv walkthrough`."""
+
+    def walk(
+        x: str = "1 2 3 4; 5 6 7 8; 9 10 11 12; 13 14 15 16",
+        kernel: str = "prewitt",
+        stride: int = 1,
+        padding: str = "VALID",
+        dilation: int = 1,
+        flip: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    ):
+        """Show one convolution step by step, each product and sum written out.
+
+        Args:
+          x: the input, rows separated by semicolons.
+          kernel: the kernel in the same way, or the name of one in jconv.kernels.
+          stride: pixels between neighbouring outputs.
+          padding: VALID, SAME, FULL, or pixels on every side.
+          dilation: pixels between neighbouring taps.
+          flip: turn the kernel round first: true convolution, not correlation.
+        """
+        return jconv.walkthrough(
+            _matrix("x", x),
+            np.asarray(KERNELS[kernel]()) if kernel in KERNELS else _matrix("kernel", kernel),
+            stride=stride,
+            padding=int(padding) if padding.lstrip("-").isdigit() else padding,
+            dilation=dilation,
+            flip=flip,
+        )
+
+    Console().print(_parse(walk, "walkthrough", words))
+    return OK
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "train": train,
+    "report": report,
+    "summary": summary,
+    "walkthrough": walkthrough,
+}
+
+
+def _parse(target: Callable[..., T], prog: str, words: Sequence[str], **options) -> T:
+    return tyro.cli(target, prog=f"jconv {prog}", args=list(words), **options)
+
+
+def _leading_path(words: Sequence[str], verb: str) -> tuple[Path, list[str]]:
+    """The config that comes first, and what follows it."""
+    if words and not words[0].startswith("-"):
+        return Path(words[0]), list(words[1:])
+    if words and words[0] in ("-h", "--help"):
+        print(f"usage: jconv {verb} CONFIG.yaml [--section.field VALUE ...] [--overwrite]\n")
+        print(TrainArguments.__doc__)
+        print(f"`jconv {verb} CONFIG.yaml --help` lists the values of that config.")
+        sys.exit(OK)
+    raise ConfigError(
+        f"`CONFIG` must be the path of a YAML file, given first. Received: "
+        f"{words[0] if words else 'nothing'}. Example: jconv {verb} configs/digits.yaml"
+    )
+
+
+def _matrix(name: str, text: str) -> np.ndarray:
+    """Numbers separated by spaces or commas, rows by semicolons."""
+    try:
+        rows = [
+            [float(word) for word in row.replace(",", " ").split()] for row in text.split(";")
+        ]
+    except ValueError:
+        rows = []
+    if not rows or not rows[0] or len({len(row) for row in rows}) != 1:
+        names = f", or one of {list(KERNELS)}" if name == "kernel" else ""
+        raise ValueError(
+            f"`--{name}` must be rows of as many numbers each, separated by semicolons, such as "
+            f"'1 2; 3 4'{names}. Received: {text!r}."
+        )
+    return np.array(rows)

@@ -1,0 +1,49 @@
+"""Numbers, shares and times as a person would write them."""
+
+import math
+
+
+def number(value: float, digits: int = 4) -> str:
+    """Writes a number as a person would.
+
+    >>> number(1200), number(0.05), number(0.0000321), number(-2.0)
+    ('1,200', '0.05', '3.21·10⁻⁵', '−2')
+    """
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else "∞" if value > 0 else "−∞"
+    if value == 0 or 1e-3 <= abs(value) < 1e7 or isinstance(value, int):
+        whole = isinstance(value, int) or abs(value) >= 10 ** (digits - 1)
+        text = f"{value:,.0f}" if whole else f"{value:,.{digits}g}"
+        return text.replace("-", "−")
+    mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
+    mantissa = mantissa.rstrip("0").rstrip(".").replace("-", "−")
+    power = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{power}" if mantissa == "1" else f"{mantissa}·10{power}"
+
+
+def percent(share: float, decimals: int = 1) -> str:
+    """Writes a share of one in percent, with a narrow space.
+
+    >>> percent(0.98889), percent(1.0)
+    ('98.9\\u202f%', '100\\u202f%')
+    """
+    if not math.isfinite(share):
+        return number(share)
+    return f"{100 * share:.{decimals}f}".rstrip("0").rstrip(".") + "\u202f%"
+
+
+def duration(seconds: float) -> str:
+    """Writes a time as a person would.
+
+    >>> duration(0.82), duration(24.3), duration(200), duration(3900)
+    ('0.82 s', '24 s', '3 min 20 s', '1 h 5 min')
+    """
+    if not math.isfinite(seconds) or seconds < 10:
+        return f"{number(seconds, 2)} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    return f"{minutes // 60:,} h {minutes % 60} min"

@@ -1,0 +1,188 @@
+"""Reading a config file: every problem in it is told at once, with what would be right."""
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+SectionType = TypeVar("SectionType", bound=BaseModel)
+
+
+class ConfigError(ValueError):
+    """What is wrong with a config file, in words for the person who wrote it."""
+
+
+def load_config(path: Path | str, *schemas: type[SectionType], **defaults: Any) -> SectionType:
+    """Reads and checks a YAML file.
+
+    Args:
+      path: the file.
+      *schemas: what it may be; with several, the one whose required keys the file has most of.
+      **defaults: values for keys that the file does not have.
+
+    Raises:
+      ConfigError: listing all problems: path in the file, what is allowed, what was received.
+    """
+    content = read_yaml(Path(path))
+    schema = max(schemas, key=lambda s: sum(key in content for key in _required(s)))
+    known = {key: value for key, value in defaults.items() if key in schema.model_fields}
+    try:
+        return schema.model_validate(known | content)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {describe(error, schema)}") from None
+
+
+def read_yaml(path: Path) -> dict:
+    """The mapping in a YAML file.
+
+    Raises:
+      ConfigError: where there is no such file, or no mapping in it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file.{_nearest_file(path)}") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a folder. Give one of the YAML files in it.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not a text file (not UTF-8), so not YAML.") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from None
+    try:
+        content = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {_one_line(error)}") from None
+    if content is None:
+        raise ConfigError(f"{path}: is empty. configs/ has files to start from.")
+    if not isinstance(content, dict):
+        raise ConfigError(
+            f"{path}: must hold keys and values, such as `steps: 100`. "
+            f"Received: a {type(content).__name__}."
+        )
+    return content
+
+
+def describe(error: ValidationError, schema: type[BaseModel]) -> str:
+    """All problems, a line or two each."""
+    problems = [_problem(item, schema) for item in error.errors()]
+    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    return "\n  ".join([count, *problems])
+
+
+def _problem(item: dict, schema: type[BaseModel]) -> str:
+    path, section = _locate(item["loc"], schema)
+    received = f"Received: {_short(item['input'])}."
+    match item["type"]:
+        case "extra_forbidden":
+            known = list(section.model_fields) if section else []
+            return f"{path}: unknown key.{_nearest(item['loc'][-1], known)} Allowed: {known}."
+        case "missing":
+            return f"{path}: missing, and it has no default."
+        case "union_tag_not_found":
+            kinds = _kinds(section, item["loc"][-1])
+            return f"{path}: needs a `kind`, one of {kinds}. {received}"
+        case "union_tag_invalid":
+            kinds = _kinds(section, item["loc"][-1])
+            given = item["ctx"]["tag"]
+            return (
+                f"{path}.kind: must be one of {kinds}.{_nearest(given, kinds)} "
+                f"Received: {given!r}."
+            )
+        case "value_error":
+            message = str(item["ctx"]["error"])
+            return f"{path}: {message}. {received}" if path else f"{message}."
+    allowed = item["msg"].replace("Input should be", "must be").replace("Value", "value")
+    expected = [word.strip("'") for word in str(item.get("ctx", {}).get("expected", "")).replace(
+        " or ", ", ").split(", ")]  # fmt: skip
+    return f"{path}: {allowed}.{_nearest(item['input'], expected)} {received}"
+
+
+def _locate(loc: tuple, schema: type[BaseModel]) -> tuple[str, type[BaseModel] | None]:
+    """A path as it stands in the file, and the section that its last key belongs to.
+
+    Pydantic's path also names the member of a union, by its tag, and a mapping's keys.
+    """
+    words, section, annotation = [], schema, schema
+    for part in loc:
+        members = [m for m in _members(annotation) if _tag(m) == part]
+        if members:
+            annotation = members[0]
+            continue
+        if part == "[key]":
+            words[-1] += " (as a key)"
+            continue
+        words.append(f"[{part}]" if isinstance(part, int) else f".{part}")
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            section = annotation
+            field = annotation.model_fields.get(part)
+            annotation = field.annotation if field else None
+        else:
+            annotation = None
+    return "".join(words).lstrip("."), section
+
+
+def _members(annotation) -> tuple:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return typing.get_args(annotation)
+    return ()
+
+
+def _tag(section) -> str | None:
+    field = getattr(section, "model_fields", {}).get("kind")
+    return field.default if field else None
+
+
+def _kinds(section, key) -> list[str]:
+    return [_tag(member) for member in _members(section.model_fields[key].annotation)]
+
+
+def _required(schema: type[BaseModel]) -> list[str]:
+    return [name for name, field in schema.model_fields.items() if field.is_required()]
+
+
+def _nearest(word, known: Iterable[str]) -> str:
+    matches = difflib.get_close_matches(str(word), [k for k in known if k], n=1)
+    return f" Did you mean `{matches[0]}`?" if matches and matches[0] != word else ""
+
+
+def _nearest_file(path: Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f" There is no folder {folder} either."
+    matches = difflib.get_close_matches(path.name, [p.name for p in folder.glob("*.y*ml")], n=1)
+    return f" Did you mean {folder / matches[0]}?" if matches else ""
+
+
+def _one_line(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+    return f"{getattr(error, 'problem', None) or error}{where}."
+
+
+def _short(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which a key that stands twice is an error, and 1e-3 a number."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, list | dict | set):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key must be a word or a number", key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,58 @@
+"""The log of a run: metrics by the line, learned kernels by the file, and both for TensorBoard."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from flax import nnx
+from tensorboardX import SummaryWriter
+
+from jconv.analysis.pictures import kernel_image
+from jconv.train.run_folder import atomically
+
+
+class RunLog:
+    """Writes into a run's folder; a context manager.
+
+    Args:
+      run: the folder.
+    """
+
+    def __init__(self, run: Path):
+        self._kernels = run / "kernels"
+        self._kernels.mkdir()
+        self._metrics = open(run / "metrics.jsonl", "w", encoding="utf-8")  # noqa: SIM115
+        self._tensorboard = SummaryWriter(str(run / "tensorboard"), write_to_disk=True)
+
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._metrics.close()
+        self._tensorboard.close()
+
+    def scalars(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Adds one line to metrics.jsonl, which is on disk when this returns."""
+        self._metrics.write(json.dumps({"step": step, **metrics}) + "\n")
+        self._metrics.flush()
+        for name, value in metrics.items():
+            self._tensorboard.add_scalar(name, value, step)
+
+    def kernels(self, step: int, model: nnx.Module) -> None:
+        """Writes kernels/STEP.npz, and the kernels' pictures and histograms for TensorBoard."""
+        kernels = kernels_of(model)
+        with atomically(self._kernels / f"{step:06d}.npz", "wb") as file:
+            np.savez(file, **kernels)
+        for path, kernel in kernels.items():
+            self._tensorboard.add_image(path, kernel_image(kernel), step, dataformats="HWC")
+            self._tensorboard.add_histogram(path, kernel.ravel(), step)
+
+
+def kernels_of(model: nnx.Module) -> dict[str, np.ndarray]:
+    """The kernels of a model, keyed by parameter path, such as `blocks.layers.0.branches.1.kernel`."""
+    return {
+        ".".join(map(str, path)): np.asarray(leaf[...])
+        for path, leaf in nnx.to_flat_state(nnx.state(model, nnx.Param))
+        if path[-1] == "kernel"
+    }

@@ -1,0 +1,103 @@
+"""The folder of a run: made only when everything is ready, written so that it can be read any time."""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+import jax
+import yaml
+from pydantic import BaseModel
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+class RunExists(ValueError):
+    """There is a run of this name already, and nothing of it was touched."""
+
+
+def check_free(run: Path, *, overwrite: bool) -> None:
+    """Refuses a folder that is taken.
+
+    Raises:
+      RunExists: if there is something at `run` that may not be replaced. Even with `overwrite`,
+        a folder that is not a run is never replaced.
+    """
+    if not run.exists():
+        return
+    if not overwrite:
+        raise RunExists(
+            f"{run} exists, and a run is never overwritten by itself. "
+            f"Choose another `--name`, or replace it with `--overwrite`."
+        )
+    if not (run / "config.yaml").is_file() and (not run.is_dir() or any(run.iterdir())):
+        raise RunExists(
+            f"{run} is not the folder of a run (it has no config.yaml), so `--overwrite` leaves "
+            f"it alone. Choose another `--name`, or remove it yourself."
+        )
+
+
+def create(run: Path, config: BaseModel, *, overwrite: bool) -> None:
+    """Makes the folder, with its config complete and the environment it ran in."""
+    check_free(run, overwrite=overwrite)
+    if run.exists():
+        shutil.rmtree(run)
+    run.mkdir(parents=True)
+    # The discriminating `kind` first, as a person would write it.
+    content = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_text(run / "config.yaml", content)
+    write_json(run / "environment.json", environment())
+
+
+def environment() -> dict:
+    """Versions, devices and commit: what a figure depends on beside its config."""
+    from jconv import __version__
+
+    return {
+        "jconv": __version__,
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "devices": [str(device) for device in jax.devices()],
+        "git_commit": _git_commit(),
+        "tuning_table": None,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit of jconv's own source, if it is a checkout; marked if it was changed since."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+@contextlib.contextmanager
+def atomically(path: Path, mode: str = "w") -> Iterator[IO]:
+    """Opens a file that appears whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    with open(part, mode, encoding=None if "b" in mode else "utf-8") as file:
+        yield file
+    os.replace(part, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, whole or not at all."""
+    with atomically(path) as file:
+        file.write(text)
+
+
+def write_json(path: Path, content) -> None:
+    """Writes a JSON file, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
