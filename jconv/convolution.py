@@ -557,15 +557,18 @@ def _batch_groups_to_channels(lhs, layout, feature_group_count, batch_group_coun
 
 
 def _array(name: str, value):
-    if isinstance(value, jax.Array | np.ndarray):
+    if isinstance(value, jax.Array):
         return value
     try:
-        return jnp.asarray(value)
+        array = value if isinstance(value, np.ndarray) else jnp.asarray(value)
     except (TypeError, ValueError):
+        array = None
+    if array is None or array.dtype.kind in "OSUmM":
         raise ValueError(
-            f"`{name}` must be an array, or nested lists of numbers. "
-            f"Received: {type(value).__name__}."
-        ) from None
+            f"`{name}` must be an array of numbers, or nested lists of them. Received: "
+            f"{type(value).__name__ if array is None else f'an array of {array.dtype}'}."
+        )
+    return array
 
 
 def _frozen(value):

@@ -87,17 +87,18 @@ def what_is_shown(shape: Sequence[int], tiles: int = TILES) -> str:
     """Says which part of a layer `kernel_image` draws; empty where it draws all.
 
     >>> what_is_shown((3, 3, 16, 32))
-    'first 6 of 16 inputs × first 6 of 32 outputs; 476 kernels left out'
+    '6 of 16 inputs × 6 of 32 outputs, evenly chosen; 476 kernels left out'
     """
     kh, kw, *sizes = _grid_shape(shape)
     sides = zip(("inputs", "outputs"), sizes, _shown(shape, tiles), strict=True)
     parts = [
-        f"first {shown:,} of {size:,} {side}" if shown < size else f"all {size:,} {side}"
+        f"{shown:,} of {size:,} {side}" if shown < size else f"all {size:,} {side}"
         for side, size, shown in sides
         if size > 1
     ]
     omitted, things = left_out(shape, tiles), "weights" if kh * kw == 1 else "kernels"
-    return f"{' × '.join(parts)}; {omitted:,} {things} left out" if omitted else ""
+    chosen = f"{' × '.join(parts)}, evenly chosen"
+    return f"{chosen}; {omitted:,} {things} left out" if omitted else ""
 
 
 def drawn_part(kernel: Num[np.ndarray, "..."]) -> Num[np.ndarray, "kh kw inputs outputs"]:
@@ -166,8 +167,13 @@ def _grid(kernel: Num[np.ndarray, "..."]) -> Num[np.ndarray, "kh kw inputs outpu
 
 
 def _drawn(kernel: Num[np.ndarray, "..."], tiles: int) -> Num[np.ndarray, "kh kw inputs outputs"]:
-    inputs, outputs = _shown(kernel.shape, tiles)
-    return _grid(kernel)[:, :, :inputs, :outputs]
+    # Evenly chosen: neighbours often come from one branch, and look alike.
+    grid, (inputs, outputs) = _grid(kernel), _shown(kernel.shape, tiles)
+    return grid[:, :, _evenly(grid.shape[2], inputs)][..., _evenly(grid.shape[3], outputs)]
+
+
+def _evenly(size: int, count: int) -> np.ndarray:
+    return np.linspace(0, size - 1, count).round().astype(int)
 
 
 def _shown(shape: Sequence[int], tiles: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ CLASSES = 10
 
 
 def load_digits(*, validation: float = 0.1, test: float = 0.2, seed: int = 0) -> Splits:
-    """The digits as `(n, 8, 8, 1)` in [0, 1] and their labels, split at random.
+    """The digits as `(n, 8, 8, 1)` in [-1, 1] and their labels, split at random.
 
     Args:
       validation: share of the examples to validate on.
@@ -22,7 +22,7 @@ def load_digits(*, validation: float = 0.1, test: float = 0.2, seed: int = 0) ->
       seed: draws the split; the same seed gives the same split.
     """
     with np.load(Path(__file__).with_name("digits.npz")) as stored:
-        images = stored["images"][..., None].astype(np.float32) / 16
+        images = stored["images"][..., None].astype(np.float32) / 8 - 1
         labels = stored["labels"].astype(np.int32)
     parts = split_by_share(Split(images, labels), (validation, test), np.random.default_rng(seed))
     return Splits(*parts, outputs=CLASSES)

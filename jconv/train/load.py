@@ -69,9 +69,18 @@ def read_yaml(path: Path) -> dict:
 
 def describe(error: ValidationError, schema: type[BaseModel]) -> str:
     """All problems, a line or two each."""
-    problems = [_problem(item, schema) for item in error.errors()]
+    problems = [_problem(item, schema) for item in error.errors() if not _follows(item, error)]
     count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
     return "\n  ".join([count, *problems])
+
+
+def _follows(item: dict, error: ValidationError) -> bool:
+    """Whether a list is called too short only because of what is wrong inside it."""
+    depth = len(item["loc"])
+    return item["type"] == "too_short" and any(
+        other["loc"][:depth] == item["loc"] and len(other["loc"]) > depth
+        for other in error.errors()
+    )
 
 
 def _problem(item: dict, schema: type[BaseModel]) -> str:

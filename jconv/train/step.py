@@ -41,10 +41,10 @@ def accuracy(outputs: Float[Array, "n ..."], targets: Shaped[Array, "n ..."]) ->
 def shift(
     images: Float[Array, "n h w c"], pixels: int, key: Shaped[Array, "..."]
 ) -> Float[Array, "n h w c"]:
-    """Moves each image by up to `pixels` rows and columns at random; zeros move in."""
+    """Moves each image by up to `pixels` rows and columns at random; the edge is repeated."""
     if pixels == 0:
         return images
-    padded = jnp.pad(images, [(0, 0), (pixels, pixels), (pixels, pixels), (0, 0)])
+    padded = jnp.pad(images, [(0, 0), (pixels, pixels), (pixels, pixels), (0, 0)], mode="edge")
     offsets = jax.random.randint(key, (len(images), 2), 0, 2 * pixels + 1)
 
     def cut(image, offset):

@@ -1,0 +1,251 @@
+"""Runs, small enough to be trained in a test."""
+
+import json
+
+import jax
+import numpy as np
+import optax
+import pytest
+import yaml
+from flax import nnx
+
+from jconv.analysis.summary import EVALUATION
+from jconv.data import load_digits
+from jconv.train import TrainConfig, loop, train
+from jconv.train.build import build_model, build_schedule
+from jconv.train.checkpoint import restore_checkpoint, save_checkpoint
+from jconv.train.run_folder import RunExists
+from jconv.train.step import shift
+
+
+def config(**changes):
+    content = {
+        "name": "tiny",
+        "data": {"kind": "digits"},
+        "model": {"kind": "parallel_net", "blocks": [{1: 4, 3: 8}], "dropout": 0.2},
+        "optimizer": {"kind": "adam", "learning_rate": 1e-2},
+        "steps": 40,
+        "batch_size": 32,
+        "shift": 1,
+        "log": {"every": 10, "evaluate_every": 20, "kernels_every": 20},
+    }
+    return TrainConfig.model_validate(content | changes)
+
+
+def recovery(**changes):
+    return config(
+        name="recovery",
+        data={"kind": "filtered_photos", "patches": 64, "size": 16},
+        model={"kind": "conv"},
+        loss="mse",
+        optimizer={"kind": "adam", "learning_rate": 0.1},
+        schedule={"kind": "cosine"},
+        shift=0,
+        **changes,
+    )
+
+
+def lines(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def arrays(path):
+    with np.load(path) as stored:
+        return dict(stored)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return train(config(), runs=tmp_path_factory.mktemp("runs"))
+
+
+def test_the_run_folder_is_complete(finished):
+    run, summary = finished
+    names = {path.name for path in run.iterdir()}
+    assert names == {"config.yaml", "environment.json", "metrics.jsonl", "tensorboard", "kernels",
+                     "checkpoints", "layers.json", "summary.json"}  # fmt: skip
+    assert json.loads((run / "summary.json").read_text()) == summary
+    assert summary["status"] == "finished" and summary["steps"] == 40
+    assert not list(run.rglob("*.part"))
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["jax"] == jax.__version__ and environment["devices"]
+
+
+def test_the_stored_config_is_complete_and_makes_the_same_run(finished):
+    run, _ = finished
+    stored = yaml.safe_load((run / "config.yaml").read_text())
+    assert stored["optimizer"]["b1"] == 0.9 and stored["schedule"] == {"kind": "constant"}
+    assert TrainConfig.model_validate(stored) == config()
+
+
+def test_loss_falls_and_kernels_change(finished):
+    run, summary = finished
+    logged = lines(run)
+    assert [line["step"] for line in logged] == [1, 10, 20, 30, 40]
+    assert logged[-1]["loss"] < 0.7 * logged[0]["loss"]
+    assert [line["step"] for line in logged if "validation_accuracy" in line] == [20, 40]
+    assert logged[-1]["validation_accuracy"] == pytest.approx(summary["validation_accuracy"])
+    assert summary["test_accuracy"] > 0.5
+
+    steps = [path.stem for path in sorted((run / "kernels").iterdir())]
+    assert steps == ["000000", "000020", "000040"]
+    first, last = (arrays(run / "kernels" / f"{step}.npz") for step in (steps[0], steps[-1]))
+    assert set(first) == {"blocks.0.branches.0.kernel", "blocks.0.branches.1.kernel",
+                          "dense.kernel"}  # fmt: skip
+    assert all(np.abs(last[name] - first[name]).max() > 1e-3 for name in first)
+
+
+def test_tensorboard_has_scalars_images_and_histograms(finished):
+    from tensorboardX.proto import event_pb2
+    from tensorboardX.record_writer import RecordWriter  # noqa: F401
+
+    run, _ = finished
+    kinds = set()
+    for path in (run / "tensorboard").iterdir():
+        data = path.read_bytes()
+        while data:
+            # A record is its length, a checksum, the event, a checksum.
+            length = int.from_bytes(data[:8], "little")
+            event = event_pb2.Event.FromString(data[12 : 12 + length])
+            data = data[16 + length :]
+            kinds |= {(v.tag.split(".")[0], v.WhichOneof("value")) for v in event.summary.value}
+    assert {("loss", "simple_value"), ("dense", "image"), ("dense", "histo")} <= kinds
+
+
+def test_the_checkpoint_holds_model_and_optimizer(finished):
+    run, summary = finished
+    fresh = build_model(config().model, (8, 8, 1), 10, nnx.Rngs(5))
+    optimizer = nnx.Optimizer(fresh, optax.adam(build_schedule(config())), wrt=nnx.Param)
+    restore_checkpoint(run / "checkpoints" / "000040", fresh, optimizer)
+    kernels = arrays(run / "kernels" / "000040.npz")
+    np.testing.assert_array_equal(fresh.dense.kernel[...], kernels["dense.kernel"])
+    assert int(optimizer.step[...]) == 40
+    test = load_digits().test
+    logits = nnx.view(fresh, **EVALUATION, raise_if_not_found=False)(test.inputs)
+    accuracy = float(np.mean(np.argmax(logits, -1) == test.targets))
+    assert accuracy == pytest.approx(summary["test_accuracy"])
+
+
+def test_a_checkpoint_round_trip_is_bit_equal_random_streams_too(tmp_path):
+    def make(seed):
+        model = build_model(config().model, (8, 8, 1), 10, nnx.Rngs(seed))
+        return model, nnx.Optimizer(model, optax.adam(1e-3), wrt=nnx.Param)
+
+    (model, optimizer), (other, other_optimizer) = make(0), make(1)
+    model(np.ones((2, 8, 8, 1)))  # dropout draws once
+    path = save_checkpoint(tmp_path, 3, model, optimizer)
+    restore_checkpoint(path, other, other_optimizer)
+    for a, b in zip(*(jax.tree.leaves(nnx.state(m)) for m in (model, other)), strict=True):
+        assert (a == b).all()
+
+
+def test_the_same_config_gives_the_same_bits(finished, tmp_path):
+    again, _ = train(config(), runs=tmp_path)
+    a, b = (arrays(run / "kernels" / "000040.npz") for run in (finished[0], again))
+    assert all(np.array_equal(a[name], b[name]) for name in a)
+    other, _ = train(config(seed=1, steps=20), runs=tmp_path / "other")
+    c = arrays(other / "kernels" / "000020.npz")
+    assert not np.array_equal(arrays(again / "kernels" / "000020.npz")["dense.kernel"], c["dense.kernel"])
+
+
+def test_a_hidden_kernel_emerges(tmp_path):
+    run, summary = train(recovery(steps=400), runs=tmp_path)
+    assert summary["kernel_error"] < 0.05
+    assert summary["kernel_error"] < 0.1 * lines(run)[0]["kernel_error"]
+    np.testing.assert_array_equal(arrays(run / "target.npz")["kernel"], [[-1, 0, 1]] * 3)
+    learned = arrays(run / "kernels" / "000400.npz")["kernel"][:, :, 0, 0]
+    assert np.abs(learned - [[-1, 0, 1]] * 3).max() == pytest.approx(summary["kernel_error"])
+
+
+def test_a_run_is_never_overwritten_by_itself(finished, tmp_path):
+    run, _ = finished
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(RunExists, match="never overwritten by itself.*`--overwrite`"):
+        train(config(), runs=run.parent)
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunExists, match="is not the folder of a run"):
+        train(config(), runs=tmp_path, overwrite=True)
+    assert (tmp_path / "tiny" / "thesis.tex").read_text() == "years of work"
+
+
+def test_overwrite_replaces_all_of_a_run(tmp_path):
+    train(config(steps=20), runs=tmp_path)
+    run, _ = train(config(steps=3), runs=tmp_path, overwrite=True)
+    assert sorted(path.stem for path in (run / "kernels").iterdir()) == ["000000", "000003"]
+
+
+def test_what_does_not_fit_the_data_leaves_no_folder_behind(tmp_path):
+    with pytest.raises(ValueError, match="`batch_size` must be at most .* 1258"):
+        train(config(batch_size=5000), runs=tmp_path / "runs")
+    with pytest.raises(ValueError, match="few enough to halve"):
+        train(
+            config(model={"kind": "parallel_net", "blocks": [{3: 4}] * 5}), runs=tmp_path / "runs"
+        )
+    assert not (tmp_path / "runs").exists()
+
+
+def interrupt_at(step, error):
+    """A train step that is interrupted at its `step`-th call."""
+    calls = iter(range(1, 10**9))
+    original = loop.train_step
+
+    def train_step(*args, **kwargs):
+        if next(calls) == step:
+            raise error
+        return original(*args, **kwargs)
+
+    return train_step
+
+
+def test_ctrl_c_leaves_a_run_that_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "train_step", interrupt_at(26, KeyboardInterrupt))
+    run, summary = train(config(), runs=tmp_path)
+    assert summary["status"] == "interrupted" and summary["steps"] == 25
+    assert [line["step"] for line in lines(run)] == [1, 10, 20]
+    assert max(path.stem for path in (run / "kernels").iterdir()) == "000025"
+    assert (run / "checkpoints" / "000025").is_dir()
+    assert 0 <= summary["test_accuracy"] <= 1
+
+
+def test_a_failure_keeps_what_was_logged_and_is_not_swallowed(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "train_step", interrupt_at(26, RuntimeError("no more memory")))
+    with pytest.raises(RuntimeError, match="no more memory"):
+        train(config(), runs=tmp_path)
+    summary = json.loads((tmp_path / "tiny" / "summary.json").read_text())
+    assert summary["status"] == "failed" and "no more memory" in summary["error"]
+    assert [line["step"] for line in lines(tmp_path / "tiny")] == [1, 10, 20]
+
+
+def test_cosine_warms_up_and_ends_at_nothing():
+    schedule = build_schedule(
+        config(schedule={"kind": "cosine", "warmup_steps": 10}, steps=110)
+    )
+    rates = [float(schedule(step)) for step in (0, 5, 10, 60, 110)]
+    np.testing.assert_allclose(rates, [0, 5e-3, 1e-2, 5e-3, 0], atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw"])
+def test_every_optimizer_learns(kind, tmp_path):
+    optimizer = {"kind": kind, "learning_rate": 0.1 if kind == "sgd" else 1e-2}
+    run, _ = train(config(optimizer=optimizer), runs=tmp_path)
+    logged = lines(run)
+    assert logged[-1]["loss"] < 0.9 * logged[0]["loss"]
+
+
+def test_shift_moves_whole_images_by_at_most_its_pixels(rng):
+    images = rng.normal(size=(64, 6, 6, 1)).astype("float32")
+    moved = np.asarray(shift(images, 2, jax.random.key(0)))
+    padded = np.pad(images, [(0, 0), (2, 2), (2, 2), (0, 0)], mode="edge")
+    found = set()
+    for i in range(64):
+        (offset,) = [
+            (r, c)
+            for r, c in np.ndindex(5, 5)
+            if np.array_equal(moved[i], padded[i, r : r + 6, c : c + 6])
+        ]
+        found.add(offset)
+    assert len(found) > 15
+    np.testing.assert_array_equal(shift(images, 0, jax.random.key(0)), images)
