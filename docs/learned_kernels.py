@@ -1,6 +1,6 @@
 """Draws docs/learned_kernels.png: the first block's kernels before and after training.
 
-    jconv train configs/digits.yaml && python docs/learned_kernels.py [runs/digits]
+jconv train configs/digits.yaml && python docs/learned_kernels.py [runs/digits]
 """
 
 import sys

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
 import tyro
@@ -219,9 +219,7 @@ def _leading_path(words: Sequence[str], verb: str) -> tuple[Path, list[str]]:
 def _matrix(name: str, text: str) -> np.ndarray:
     """Numbers separated by spaces or commas, rows by semicolons."""
     try:
-        rows = [
-            [float(word) for word in row.replace(",", " ").split()] for row in text.split(";")
-        ]
+        rows = [[float(word) for word in row.replace(",", " ").split()] for row in text.split(";")]
     except ValueError:
         rows = []
     if not rows or not rows[0] or len({len(row) for row in rows}) != 1:

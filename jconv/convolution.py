@@ -402,8 +402,8 @@ def _resolve(
         algorithm=resolve_algorithm(algorithm),
         tolerance=tolerance,
     )
-    if call.algorithm != "auto":
-        _check_supported(call, x_shape, kernel_shape)
+    if isinstance(call.algorithm, Algorithm):
+        _check_supported(call.algorithm, call, x_shape, kernel_shape)
     return call
 
 
@@ -455,7 +455,9 @@ def _check_channels(channels: int, kernel_shape: Sizes, layout, groups) -> None:
 
 def _split_padding(window: Window, mode: str) -> tuple[Window, Pads]:
     """Padding of a mode other than zeros becomes part of the input; a crop stays a crop."""
-    if resolve_padding_mode(mode) == "zeros" or not any(side > 0 for pair in window.padding for side in pair):
+    if resolve_padding_mode(mode) == "zeros" or not any(
+        side > 0 for pair in window.padding for side in pair
+    ):
         return window, ()
     if any(gap > 1 for gap in window.input_dilation):
         raise ValueError(
@@ -476,7 +478,9 @@ def _split_padding(window: Window, mode: str) -> tuple[Window, Pads]:
     return inner, added
 
 
-def _check_supported(call: _Call, x_shape: Sizes, kernel_shape: Sizes) -> None:
+def _check_supported(
+    algorithm: Algorithm, call: _Call, x_shape: Sizes, kernel_shape: Sizes
+) -> None:
     lhs, rhs = call.layout.lhs_spec, call.layout.rhs_spec
     problem = Problem(
         window=call.window,
@@ -487,21 +491,23 @@ def _check_supported(call: _Call, x_shape: Sizes, kernel_shape: Sizes) -> None:
         outputs=kernel_shape[rhs[0]] // call.groups,
         dtype=call.dtype,
     )
-    reason = call.algorithm.supports(problem)
+    reason = algorithm.supports(problem)
     if reason is not None:
         able = [name for name, other in ALGORITHMS.items() if other.supports(problem) is None]
         raise ValueError(
             f"`algorithm` must be one that can do this convolution: {able}. "
-            f"Received: algorithm={call.algorithm!r}, which cannot, because {reason}."
+            f"Received: algorithm={algorithm!r}, which cannot, because {reason}."
         )
 
 
 def _resolve_precision(precision) -> Precision:
     if isinstance(precision, tuple) and len(precision) == 2:
-        x, kernel = map(_resolve_precision, precision)
-        return (x or lax.Precision.DEFAULT, kernel or lax.Precision.DEFAULT)
-    if precision is None or isinstance(precision, lax.Precision):
-        return precision
+        x, kernel = (lax.Precision.DEFAULT if p is None else p for p in precision)
+        return (_one_precision(x), _one_precision(kernel))
+    return None if precision is None else _one_precision(precision)
+
+
+def _one_precision(precision) -> lax.Precision:
     try:
         return lax.Precision(precision)
     except ValueError:

@@ -60,19 +60,19 @@ def _allowed(rank: int) -> str:
     )
 
 
-def spatial_sizes(shape: Sizes, spec: Sizes) -> Sizes:
+def spatial_sizes(shape: Sizes, spec: Sequence[int]) -> Sizes:
     """The spatial sizes of an array whose axis numbers are `spec`."""
     return tuple(shape[axis] for axis in spec[2:])
 
 
-def canonical_input(x, spec: Sizes, groups: int):
+def canonical_input(x, spec: Sequence[int], groups: int):
     """Brings `x` to (1, n, *input, g, c)."""
     batch, feature, *space = spec
     x = jnp.transpose(x, (batch, *space, feature))
     return x.reshape(1, *x.shape[:-1], groups, x.shape[-1] // groups)
 
 
-def canonical_kernel(kernel, spec: Sizes, groups: int):
+def canonical_kernel(kernel, spec: Sequence[int], groups: int):
     """Brings `kernel` to (1, *taps, g, c, f)."""
     out, into, *space = spec
     kernel = jnp.transpose(kernel, (*space, into, out))
@@ -80,7 +80,7 @@ def canonical_kernel(kernel, spec: Sizes, groups: int):
     return jnp.swapaxes(kernel, -3, -2)
 
 
-def from_canonical(y, spec: Sizes):
+def from_canonical(y, spec: Sequence[int]):
     """Brings (1, n, *output, g, f) to the caller's layout."""
     y = y.reshape(*y.shape[1:-2], y.shape[-2] * y.shape[-1])
     # Canonical axes are (n, *space, channel); `spec` says where each of them goes.

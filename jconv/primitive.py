@@ -17,6 +17,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -83,7 +84,7 @@ def _evaluate(x, kernel, *, window, algorithm, tolerance, precision, preferred_e
 def _shape(x, kernel, *, window, preferred_element_type, **_):
     b, n, *_ = x.shape
     *_, g, _, f = kernel.shape
-    return jax.core.ShapedArray((b, n, *window.output, g, f), preferred_element_type)
+    return ShapedArray((b, n, *window.output, g, f), preferred_element_type)
 
 
 # Outside of `jit`, as when a gradient is pulled back eagerly: compiled once per set of parameters.
@@ -137,9 +138,7 @@ def _batch(args, axes, **params):
         return y.reshape(*y.shape[:-1], v, kernel.shape[-1]), y.ndim - 1
     x, kernel = jnp.moveaxis(x, x_axis, 0), jnp.moveaxis(kernel, kernel_axis, 0)
     b = x.shape[1]
-    y = convolve(
-        x.reshape(v * b, *x.shape[2:]), kernel.reshape(v * b, *kernel.shape[2:]), **params
-    )
+    y = convolve(x.reshape(v * b, *x.shape[2:]), kernel.reshape(v * b, *kernel.shape[2:]), **params)
     return y.reshape(v, b, *y.shape[1:]), 0
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from jconv.algorithms import ALGORITHMS
+from jconv.algorithms import ALGORITHMS, Direct
 from jconv.algorithms.algorithm import Problem
 
 # Terms up to which `direct` writes its sum out, and was fastest on each depthwise kernel measured.
-MOST_TERMS = ALGORITHMS["direct"].unroll
+MOST_TERMS = Direct.unroll
 
 
 @dataclass(frozen=True)

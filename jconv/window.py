@@ -278,13 +278,10 @@ def resolve_padding(padding: Any, dilated: Sizes, span: Sizes, stride: Sizes) ->
         raise ValueError(f"{allowed} Received: padding={padding!r}, which has {len(entries)}.")
     pads = []
     for entry in entries:
-        pair = (entry, entry) if _is_integer(entry) else entry
-        if (
-            isinstance(pair, str)
-            or not isinstance(pair, Iterable)
-            or len(pair := tuple(pair)) != 2
-            or not all(map(_is_integer, pair))
-        ):
+        pair: list[Any] = [entry, entry] if _is_integer(entry) else []
+        if isinstance(entry, Iterable):
+            pair = list(entry)
+        if len(pair) != 2 or not all(map(_is_integer, pair)):
             raise ValueError(f"{allowed} Received: padding={padding!r}, with {entry!r} in it.")
         pads.append((int(pair[0]), int(pair[1])))
     return tuple(pads)

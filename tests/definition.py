@@ -25,9 +25,7 @@ def per_axis(value, rank):
 def pads_by_definition(padding, sizes, taps, stride, dilation, gaps):
     """(before, after) for each axis."""
     pads = []
-    for axis, (n, k, s, d, g) in enumerate(
-        zip(sizes, taps, stride, dilation, gaps, strict=True)
-    ):
+    for axis, (n, k, s, d, g) in enumerate(zip(sizes, taps, stride, dilation, gaps, strict=True)):
         n = n + (n - 1) * (g - 1)
         reach = d * (k - 1)
         if padding == "VALID":
@@ -95,9 +93,7 @@ def conv_by_definition(
     y = np.zeros((x.shape[0], *outputs, co), np.result_type(x, kernel))
     for o in itertools.product(*map(range, outputs)):
         for t in itertools.product(*map(range, taps)):
-            place = [
-                o[a] * stride[a] + t[a] * dilation[a] - pads[a][0] for a in range(rank)
-            ]
+            place = [o[a] * stride[a] + t[a] * dilation[a] - pads[a][0] for a in range(rank)]
             if any(p % g for p, g in zip(place, gaps, strict=True)):
                 continue
             i = tuple(

@@ -98,9 +98,7 @@ def test_depthwise_keeps_channels_apart(rng):
     kernel = rng.normal(size=(3, 2, 3, 2)).astype("float32")
     y = jconv.depthwise_conv(x, kernel, stride=(2, 1))
     for channel in range(3):
-        expected = conv_by_definition(
-            x[..., [channel]], kernel[:, :, [channel]], stride=(2, 1)
-        )
+        expected = conv_by_definition(x[..., [channel]], kernel[:, :, [channel]], stride=(2, 1))
         np.testing.assert_allclose(
             y[..., 2 * channel : 2 * channel + 2], expected, rtol=1e-5, atol=1e-5
         )
@@ -120,9 +118,7 @@ def test_separable_is_depthwise_then_pointwise(rng):
     for mix in (pointwise, pointwise[None, None]):
         y = jconv.separable_conv(x, depthwise, mix, stride=2)
         np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
-    y = jconv.separable_conv(
-        x.transpose(0, 3, 1, 2), depthwise, pointwise, stride=2, layout="NCHW"
-    )
+    y = jconv.separable_conv(x.transpose(0, 3, 1, 2), depthwise, pointwise, stride=2, layout="NCHW")
     np.testing.assert_allclose(y, expected.transpose(0, 3, 1, 2), rtol=1e-4, atol=1e-4)
 
 
@@ -158,7 +154,10 @@ LAX_CASES = [
 @pytest.mark.parametrize("algorithm", jconv.ALGORITHMS)
 def test_conv_general_dilated_is_that_of_lax(options, numbers, algorithm, rng):
     spec = lax.conv_dimension_numbers((1,) * 4, (1,) * 4, numbers)
-    x, kernel = np.empty((4, 4, 7, 6)), np.empty((8, 4 // options.get("feature_group_count", 1), 3, 2))
+    x, kernel = (
+        np.empty((4, 4, 7, 6)),
+        np.empty((8, 4 // options.get("feature_group_count", 1), 3, 2)),
+    )
     x = rng.normal(size=np.array(x.shape)[np.argsort(spec.lhs_spec)]).astype("float32")
     kernel = rng.normal(size=np.array(kernel.shape)[np.argsort(spec.rhs_spec)]).astype("float32")
     f = lambda convolve: lambda x, kernel: convolve(x, kernel, dimension_numbers=numbers, **options)

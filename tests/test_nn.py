@@ -29,9 +29,7 @@ def test_conv_takes_what_flax_takes(options, algorithm, rng):
     y, expected = ours(x), theirs(x)
     assert y.dtype == expected.dtype
     tolerance = 1e-5 if y.dtype == jnp.float32 else 2**-7
-    np.testing.assert_allclose(
-        np.float32(y), np.float32(expected), rtol=tolerance, atol=tolerance
-    )
+    np.testing.assert_allclose(np.float32(y), np.float32(expected), rtol=tolerance, atol=tolerance)
 
 
 def test_one_dimension_more_batches_and_none(rng):
@@ -83,7 +81,9 @@ def test_pooling_and_flattening(rng):
     x = rng.normal(size=(2, 4, 6, 3)).astype("float32")
     blocks = x.reshape(2, 2, 2, 3, 2, 3)
     np.testing.assert_array_equal(jconv.nn.MaxPool((2, 2))(x), blocks.max(axis=(2, 4)))
-    np.testing.assert_allclose(jconv.nn.GlobalAveragePool()(x), x.mean(axis=(1, 2)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        jconv.nn.GlobalAveragePool()(x), x.mean(axis=(1, 2)), rtol=1e-5, atol=1e-6
+    )
     np.testing.assert_array_equal(jconv.nn.Flatten()(jnp.asarray(x)), x.reshape(2, -1))
 
 

@@ -72,7 +72,9 @@ def test_gradient_of_the_single_layer_is_the_analytic_one(rng):
         w, b = float(layer.kernel[0, 0]), float(layer.bias[0])
         error = (w * x + b) - y
         train_step(layer, optimizer, x, y, loss=mean_squared_error)
-        assert float(layer.kernel[0, 0]) == pytest.approx(w - rate * 2 * np.mean(error * x), rel=1e-5)
+        assert float(layer.kernel[0, 0]) == pytest.approx(
+            w - rate * 2 * np.mean(error * x), rel=1e-5
+        )
         assert float(layer.bias[0]) == pytest.approx(b - rate * 2 * np.mean(error), rel=1e-5)
 
 

@@ -145,7 +145,9 @@ def test_the_same_config_gives_the_same_bits(finished, tmp_path):
     assert all(np.array_equal(a[name], b[name]) for name in a)
     other, _ = train(config(seed=1, steps=20), runs=tmp_path / "other")
     c = arrays(other / "kernels" / "000020.npz")
-    assert not np.array_equal(arrays(again / "kernels" / "000020.npz")["dense.kernel"], c["dense.kernel"])
+    assert not np.array_equal(
+        arrays(again / "kernels" / "000020.npz")["dense.kernel"], c["dense.kernel"]
+    )
 
 
 def test_a_hidden_kernel_emerges(tmp_path):
@@ -220,9 +222,7 @@ def test_a_failure_keeps_what_was_logged_and_is_not_swallowed(tmp_path, monkeypa
 
 
 def test_cosine_warms_up_and_ends_at_nothing():
-    schedule = build_schedule(
-        config(schedule={"kind": "cosine", "warmup_steps": 10}, steps=110)
-    )
+    schedule = build_schedule(config(schedule={"kind": "cosine", "warmup_steps": 10}, steps=110))
     rates = [float(schedule(step)) for step in (0, 5, 10, 60, 110)]
     np.testing.assert_allclose(rates, [0, 5e-3, 1e-2, 5e-3, 0], atol=1e-9)
 

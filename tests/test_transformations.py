@@ -42,9 +42,9 @@ def test_scan_while_and_checkpoint(algorithm, arrays):
     np.testing.assert_allclose(looped, expected, rtol=1e-5, atol=1e-5)
 
     plain = jax.grad(lambda k: loss(algorithm)(loss_input(x, k, algorithm), k))(kernel)
-    saved = jax.grad(
-        jax.checkpoint(lambda k: loss(algorithm)(loss_input(x, k, algorithm), k))
-    )(kernel)
+    saved = jax.grad(jax.checkpoint(lambda k: loss(algorithm)(loss_input(x, k, algorithm), k)))(
+        kernel
+    )
     np.testing.assert_allclose(saved, plain, rtol=1e-5, atol=1e-5)
 
 
@@ -76,9 +76,7 @@ def test_nested_vmap_and_per_example_gradients(algorithm, rng):
     g = jax.grad(lambda k, x: jnp.sum(f(x[None], k) ** 2))
     per_example = jax.vmap(g, (None, 0))(kernels[0], xs[0, 0])
     assert per_example.shape == (4, *kernels[0].shape)
-    np.testing.assert_allclose(
-        per_example[3], g(kernels[0], xs[0, 0, 3]), rtol=1e-4, atol=1e-3
-    )
+    np.testing.assert_allclose(per_example[3], g(kernels[0], xs[0, 0, 3]), rtol=1e-4, atol=1e-3)
 
 
 @every_algorithm

@@ -25,9 +25,7 @@ def test_output_size_of_the_text():
 )  # fmt: skip
 def test_output_size_counts_the_places_where_the_kernel_fits(n, k, stride, low, high, dilation):
     padded = n + low + high
-    places = sum(
-        start + dilation * (k - 1) < padded for start in range(0, padded, stride)
-    )
+    places = sum(start + dilation * (k - 1) < padded for start in range(0, padded, stride))
     arguments = (n, k, stride, (low, high), dilation)
     if places:
         assert jconv.output_size(*arguments) == places

@@ -1,7 +1,7 @@
 """What an algorithm is: a value that computes the canonical convolution and can be asked about it.
 
-    y[b, n, o, g, f] = sum over t, c of
-        x[b, n, (o*stride + t*dilation - pad) / input_dilation, g, c] * kernel[b, t, g, c, f]
+y[b, n, o, g, f] = sum over t, c of
+    x[b, n, (o*stride + t*dilation - pad) / input_dilation, g, c] * kernel[b, t, g, c, f]
 """
 
 from __future__ import annotations

@@ -86,36 +86,41 @@ def _pad(x, window: Window):
 
 def _sum_over_taps(x, kernel, window: Window, precision, dtype, unroll: int):
     """y[o] = sum over t of x[o * stride + t * dilation] kernel[t]."""
-    *_, groups, inputs, outputs = kernel.shape
-    pairs, images = x.shape[:2]
-    if inputs == 1:
-        taps = kernel.astype(dtype)[..., 0, :]
+    if kernel.shape[-2] == 1:
+        return _sum_of_products(x, kernel, window, dtype, unroll)
+    return _sum_of_matrix_products(x, kernel, window, precision, dtype, unroll)
 
-        def product(part, index):
-            tap = _pick(taps, index).reshape(pairs, 1, *(1,) * window.rank, groups, outputs)
-            return part.astype(dtype) * tap
 
-        shape = (pairs, images, *window.output, groups, outputs)
-    else:
-        # One matrix product per pair and group: (n o, c) (c, f).
-        x = jnp.moveaxis(x, -2, 1)
-        kernel = jnp.moveaxis(kernel, -3, 1)
+def _sum_of_products(x, kernel, window: Window, dtype, unroll: int):
+    """Of one channel a group: each tap is a multiplication, which fuses with the others."""
+    pairs, *_, groups, _, outputs = kernel.shape
+    kernel = kernel.astype(dtype)[..., 0, :]
 
-        def product(part, index):
-            tap = _pick(kernel, index, first=2)
-            return jnp.einsum("bgn...c,bgcf->bgn...f", part, tap, precision=precision,
-                              preferred_element_type=dtype)  # fmt: skip
+    def term(tap):
+        part = _strided(x, tap, window.output, window.dilation, window.stride, 2)
+        weight = _pick(kernel, tap).reshape(pairs, *(1,) * (window.rank + 1), groups, outputs)
+        return part.astype(dtype) * weight
 
-        shape = (pairs, groups, images, *window.output, outputs)
+    shape = (*x.shape[:2], *window.output, groups, outputs)
+    return _accumulate(term, window.taps, shape, dtype, unroll)
 
-    first = 2 if inputs == 1 else 3
 
-    def term(index):
-        part = _strided(x, index, window.output, window.dilation, window.stride, first)
-        return product(part, index)
+def _sum_of_matrix_products(x, kernel, window: Window, precision, dtype, unroll: int):
+    """Of several channels: each tap is one matrix product for each pair and group."""
+    x, kernel = jnp.moveaxis(x, -2, 1), jnp.moveaxis(kernel, -3, 1)
+    pairs, groups, images = x.shape[:3]
 
-    y = _accumulate(term, window.taps, shape, dtype, unroll)
-    return y if inputs == 1 else jnp.moveaxis(y, 1, -2)
+    def term(tap):
+        return jnp.einsum(
+            "bgn...c,bgcf->bgn...f",
+            _strided(x, tap, window.output, window.dilation, window.stride, 3),
+            _pick(kernel, tap, first=2),
+            precision=precision,
+            preferred_element_type=dtype,
+        )
+
+    shape = (pairs, groups, images, *window.output, kernel.shape[-1])
+    return jnp.moveaxis(_accumulate(term, window.taps, shape, dtype, unroll), 1, -2)
 
 
 def _each_output(x, kernel, window: Window, precision, dtype, unroll: int):
@@ -203,7 +208,11 @@ def _strided(x, index, count: Sizes, scale: Sizes, step: Sizes, first: int):
     """Of each spatial axis, `count` entries `step` apart, from `index * scale` on."""
     last = range(first + len(count), x.ndim)
     extent = [(n - 1) * s + 1 for n, s in zip(count, step, strict=True)]
-    starts = [*(0,) * first, *(i * s for i, s in zip(index, scale, strict=True)), *(0 for _ in last)]
+    starts = [
+        *(0,) * first,
+        *(i * s for i, s in zip(index, scale, strict=True)),
+        *(0 for _ in last),
+    ]
     sizes = [*x.shape[:first], *extent, *(x.shape[axis] for axis in last)]
     part = _slice(x, starts, sizes)
     for axis, s in enumerate(step, start=first):

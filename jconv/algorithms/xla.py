@@ -35,13 +35,13 @@ class Xla(Algorithm):
     ) -> jax.Array:
         dtype = jnp.dtype(preferred_element_type or x.dtype)
 
-        def one(pair):
-            return _convolve(*pair, window, precision, accumulator(dtype))
+        def one(x, kernel):
+            return _convolve(x, kernel, window, precision, accumulator(dtype))
 
         if x.shape[0] == 1:
-            y = one((x[0], kernel[0]))[None]
+            y = one(x[0], kernel[0])[None]
         else:
-            y = lax.map(one, (x, kernel))
+            y = lax.map(lambda pair: one(*pair), (x, kernel))
         return y.astype(dtype)
 
     def cost(self, problem: Problem) -> Cost:

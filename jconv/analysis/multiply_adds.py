@@ -25,13 +25,18 @@ def of_equation(eqn: JaxprEqn) -> int:
             x, kernel = (variable.aval for variable in eqn.invars)
             return Problem.of(x, kernel, eqn.params["window"]).multiply_adds
         case "conv_general_dilated":
-            kernel, numbers = eqn.invars[1].aval, eqn.params["dimension_numbers"]
-            per_output = math.prod(kernel.shape) // kernel.shape[numbers.rhs_spec[0]]
-            return eqn.outvars[0].aval.size * per_output
+            kernel, outputs = shape_of(eqn.invars[1]), eqn.params["dimension_numbers"].rhs_spec[0]
+            per_output = math.prod(kernel) // kernel[outputs] if kernel[outputs] else 0
+            return math.prod(shape_of(eqn.outvars[0])) * per_output
         case "dot_general":
-            x, ((contracted, _), _) = eqn.invars[0].aval, eqn.params["dimension_numbers"]
-            return eqn.outvars[0].aval.size * math.prod(x.shape[axis] for axis in contracted)
+            x, ((contracted, _), _) = shape_of(eqn.invars[0]), eqn.params["dimension_numbers"]
+            return math.prod((*shape_of(eqn.outvars[0]), *(x[axis] for axis in contracted)))
         case "cond":
             return max(multiply_adds(branch.jaxpr) for branch in eqn.params["branches"])
     times = eqn.params.get("length", 1) if eqn.primitive.name == "scan" else 1
     return times * sum(map(multiply_adds, jaxprs_in_params(eqn.params)))
+
+
+def shape_of(variable) -> tuple[int, ...]:
+    """The shape of a variable of a program."""
+    return variable.aval.shape

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from jax.extend.core import JaxprEqn, jaxprs_in_params
 
+from jconv.analysis.multiply_adds import shape_of
 from jconv.primitive import conv_p
 from jconv.window import Window
 
@@ -52,7 +53,7 @@ def windows(eqn: JaxprEqn) -> Iterator[Window]:
     if eqn.primitive is conv_p:
         yield params["window"]
     elif name == "conv_general_dilated":
-        x, kernel = (variable.aval.shape for variable in eqn.invars)
+        x, kernel = map(shape_of, eqn.invars)
         numbers = params["dimension_numbers"]
         yield Window(
             input=tuple(x[axis] for axis in numbers.lhs_spec[2:]),
@@ -65,7 +66,7 @@ def windows(eqn: JaxprEqn) -> Iterator[Window]:
     elif name.startswith("reduce_window"):
         space = slice(1, -1)
         yield Window(
-            input=eqn.invars[0].aval.shape[space],
+            input=shape_of(eqn.invars[0])[space],
             taps=tuple(params["window_dimensions"][space]),
             stride=tuple(params["window_strides"][space]),
             padding=tuple(params["padding"][space]),

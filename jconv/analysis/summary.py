@@ -18,7 +18,7 @@ from jax.extend.core import Jaxpr, JaxprEqn, Literal, Primitive
 from rich import box
 from rich.table import Table
 
-from jconv.analysis.multiply_adds import multiply_adds, of_equation
+from jconv.analysis.multiply_adds import multiply_adds, of_equation, shape_of
 from jconv.analysis.receptive_field import Field, windows
 
 INPUT = "input"
@@ -115,7 +115,9 @@ def summarize(model: nnx.Module, input_shape: Sequence[int], dtype=jnp.float32) 
     layers = [Layer(INPUT, "Input", tuple(input_shape), fields=(Field(),) * (len(input_shape) - 1))]
     layers += _connected(jaxpr, calls, layers[0])
     totals = (_count(model), multiply_adds(jaxpr))
-    owned, done = (sum(getattr(layer, name) for layer in layers) for name in ("parameters", "multiply_adds"))
+    owned, done = (
+        sum(getattr(layer, name) for layer in layers) for name in ("parameters", "multiply_adds")
+    )
     if totals != (owned, done):
         layers.append(
             Layer(
@@ -168,19 +170,23 @@ def _marked(model: nnx.Module, calls: list[Layer]) -> Iterator[None]:
     calls_of = {cls: cls.__call__ for cls in classes}
     try:
         for cls in classes:
-            cls.__call__ = marking(calls_of[cls])
+            type.__setattr__(cls, "__call__", marking(calls_of[cls]))
         yield
     finally:
         for cls, call in own.items():
             if call is None:
                 del cls.__call__
             else:
-                cls.__call__ = call
+                type.__setattr__(cls, "__call__", call)
 
 
 def _mark(tree, index: int, *, entering: bool):
     def mark(leaf):
-        return mark_p.bind(leaf, index=index, entering=entering) if isinstance(leaf, jax.Array) else leaf
+        return (
+            mark_p.bind(leaf, index=index, entering=entering)
+            if isinstance(leaf, jax.Array)
+            else leaf
+        )
 
     return jax.tree.map(mark, tree)
 
@@ -197,14 +203,14 @@ def _connected(jaxpr: Jaxpr, calls: list[Layer], source: Layer) -> list[Layer]:
         field = _through(eqn, _union([fields[v] for v in taken]))
         if eqn.primitive is mark_p:
             layer = calls[eqn.params["index"]]
-            if len(field) != eqn.outvars[0].aval.ndim - 2:
+            if len(field) != len(shape_of(eqn.outvars[0])) - 2:
                 field = ()  # space is gone, so everything was looked at
             if not layer.calls_others:
                 if eqn.params["entering"]:
                     layer.connected_to = list(dict.fromkeys([*layer.connected_to, *origin]))
                     open_layers.append(layer)
                 else:
-                    layer.output_shape = eqn.outvars[0].aval.shape[1:]
+                    layer.output_shape = shape_of(eqn.outvars[0])[1:]
                     layer.fields, origin = field, [layer.name]
                     open_layers.clear()
         elif open_layers:

@@ -23,8 +23,8 @@ def batches(
     per_epoch = examples // batch_size
     step = start
     while True:
-        epoch, place = divmod(step, per_epoch)
+        epoch, first = divmod(step, per_epoch)
         order = np.random.default_rng((seed, epoch)).permutation(examples)
-        for place in range(place, per_epoch):
+        for place in range(first, per_epoch):
             yield order[place * batch_size : (place + 1) * batch_size]
             step += 1

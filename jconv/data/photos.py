@@ -38,7 +38,9 @@ def load_filtered_photos(
     """
     rng = np.random.default_rng(seed)
     photos = [skimage.color.rgb2gray(getattr(skimage.data, name)()) for name in PHOTOS]
-    inputs = np.stack([_patch(photos[rng.integers(len(photos))], size, rng) for _ in range(patches)])
+    inputs = np.stack(
+        [_patch(photos[rng.integers(len(photos))], size, rng) for _ in range(patches)]
+    )
     inputs -= inputs.mean(axis=(1, 2), keepdims=True)
     inputs = (inputs / inputs.std())[..., None].astype(np.float32)
     kernel = np.asarray(kernel, np.float32)[..., None, None]

@@ -53,4 +53,5 @@ def split_by_share(
     validation, test = (round(share * len(data)) for share in shares)
     train = len(data) - validation - test
     cuts = np.split(order, [train, train + validation])
-    return tuple(data.take(cut) for cut in cuts)
+    first, second, third = (data.take(cut) for cut in cuts)
+    return first, second, third

@@ -27,7 +27,7 @@ class MaxPool(nnx.Module):
         self.padding = padding
 
     def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
-        return nnx.max_pool(x, self.window, self.strides, self.padding)
+        return nnx.max_pool(x, self.window, self.strides, self.padding)  # pyright: ignore[reportArgumentType]
 
 
 class GlobalAveragePool(nnx.Module):

@@ -44,9 +44,7 @@ def build_model(
                 rngs=rngs,
             )
         case c.ParallelBlockModel():
-            return nn.ParallelConv(
-                channels, config.widths, algorithm=config.algorithm, rngs=rngs
-            )
+            return nn.ParallelConv(channels, config.widths, algorithm=config.algorithm, rngs=rngs)
         case c.ConvModel():
             return nn.Conv(
                 channels,

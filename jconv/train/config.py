@@ -3,7 +3,7 @@
 `kind` says which of several a section is. Every default is written here and nowhere else.
 """
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -24,7 +24,12 @@ Count = Annotated[Int, Field(ge=1)]
 Share = Annotated[Real, Field(ge=0, lt=1)]
 KernelSize = Annotated[Int, Field(ge=1, le=99)]
 Widths = Annotated[dict[KernelSize, Count], Field(min_length=1)]
-AlgorithmName = Literal["auto", *ALGORITHMS]
+if TYPE_CHECKING:
+    AlgorithmName: TypeAlias = str
+    KernelName: TypeAlias = str
+else:
+    AlgorithmName = Literal["auto", *ALGORITHMS]
+    KernelName = Literal[*KERNELS]
 
 
 class Section(BaseModel):
@@ -46,7 +51,7 @@ class FilteredPhotos(Section):
     """Patches of photographs, to be mapped to what a hidden kernel makes of them."""
 
     kind: Literal["filtered_photos"] = "filtered_photos"
-    kernel: Literal[*KERNELS] = "prewitt"
+    kernel: KernelName = "prewitt"
     patches: Count = 1024
     size: Annotated[Int, Field(ge=8, le=256)] = 32  # pixels of a patch's side
     validation: Annotated[Real, Field(gt=0, lt=0.5)] = 0.1
@@ -55,7 +60,7 @@ class FilteredPhotos(Section):
 
 
 class ParallelNetModel(Section):
-    """Blocks of parallel convolution and pooling, then a dense layer: `jconv.models.ParallelNet`."""
+    """Blocks of parallel convolution and pooling: `jconv.models.ParallelNet`."""
 
     kind: Literal["parallel_net"] = "parallel_net"
     blocks: Annotated[tuple[Widths, ...], Field(min_length=1)] = (

@@ -3,7 +3,7 @@
 import difflib
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,7 +74,7 @@ def describe(error: ValidationError, schema: type[BaseModel]) -> str:
     return "\n  ".join([count, *problems])
 
 
-def _follows(item: dict, error: ValidationError) -> bool:
+def _follows(item: Mapping[str, Any], error: ValidationError) -> bool:
     """Whether a list is called too short only because of what is wrong inside it."""
     depth = len(item["loc"])
     return item["type"] == "too_short" and any(
@@ -83,7 +83,7 @@ def _follows(item: dict, error: ValidationError) -> bool:
     )
 
 
-def _problem(item: dict, schema: type[BaseModel]) -> str:
+def _problem(item: Mapping[str, Any], schema: type[BaseModel]) -> str:
     path, section = _locate(item["loc"], schema)
     received = f"Received: {_short(item['input'])}."
     match item["type"]:
@@ -99,8 +99,7 @@ def _problem(item: dict, schema: type[BaseModel]) -> str:
             kinds = _kinds(section, item["loc"][-1])
             given = item["ctx"]["tag"]
             return (
-                f"{path}.kind: must be one of {kinds}.{_nearest(given, kinds)} "
-                f"Received: {given!r}."
+                f"{path}.kind: must be one of {kinds}.{_nearest(given, kinds)} Received: {given!r}."
             )
         case "value_error":
             message = str(item["ctx"]["error"])
@@ -128,7 +127,7 @@ def _locate(loc: tuple, schema: type[BaseModel]) -> tuple[str, type[BaseModel] |
         words.append(f"[{part}]" if isinstance(part, int) else f".{part}")
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             section = annotation
-            field = annotation.model_fields.get(part)
+            field = annotation.model_fields.get(str(part))
             annotation = field.annotation if field else None
         else:
             annotation = None
@@ -146,7 +145,7 @@ def _tag(section) -> str | None:
     return field.default if field else None
 
 
-def _kinds(section, key) -> list[str]:
+def _kinds(section, key) -> list:
     return [_tag(member) for member in _members(section.model_fields[key].annotation)]
 
 

@@ -43,14 +43,14 @@ class RunLog:
         """Writes kernels/STEP.npz, and the kernels' pictures and histograms for TensorBoard."""
         kernels = kernels_of(model)
         with atomically(self._kernels / f"{step:06d}.npz", "wb") as file:
-            np.savez(file, **kernels)
+            np.savez(file, **kernels)  # pyright: ignore[reportArgumentType]
         for path, kernel in kernels.items():
             self._tensorboard.add_image(path, kernel_image(kernel), step, dataformats="HWC")
             self._tensorboard.add_histogram(path, kernel.ravel(), step)
 
 
 def kernels_of(model: nnx.Module) -> dict[str, np.ndarray]:
-    """The kernels of a model, keyed by parameter path, such as `blocks.layers.0.branches.1.kernel`."""
+    """A model's kernels, keyed by parameter path, such as `blocks.0.branches.1.kernel`."""
     return {
         ".".join(map(str, path)): np.asarray(leaf[...])
         for path, leaf in nnx.to_flat_state(nnx.state(model, nnx.Param))

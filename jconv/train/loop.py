@@ -46,9 +46,7 @@ def train(
     _check_batch_size(config.batch_size, data.train)
     model = build_model(config.model, data.input_shape, data.outputs, nnx.Rngs(config.seed))
     schedule = build_schedule(config)
-    optimizer = nnx.Optimizer(
-        model, build_optimizer(config.optimizer, schedule), wrt=nnx.Param
-    )
+    optimizer = nnx.Optimizer(model, build_optimizer(config.optimizer, schedule), wrt=nnx.Param)
     network = summarize(model, data.input_shape)
 
     run_folder.create(run, config, overwrite=overwrite)
@@ -127,7 +125,8 @@ def _evaluate(model: nnx.Module, split: Split, loss: Loss, at_once: int = 512) -
     totals: dict[str, float] = {}
     for start in range(0, len(split), at_once):
         part = split.take(np.arange(start, min(start + at_once, len(split))))
-        for name, value in evaluate(model, part.inputs, part.targets, loss=loss).items():
+        metrics = evaluate(model, jnp.asarray(part.inputs), jnp.asarray(part.targets), loss=loss)
+        for name, value in metrics.items():
             totals[name] = totals.get(name, 0.0) + float(value) * len(part)
     return {name: total / len(split) for name, total in totals.items()}
 

@@ -1,4 +1,4 @@
-"""The folder of a run: made only when everything is ready, written so that it can be read any time."""
+"""The folder of a run: made when all is ready, written so that it can be read at any time."""
 
 import contextlib
 import importlib.metadata
@@ -76,7 +76,15 @@ def environment() -> dict:
 
 def _git_commit() -> str | None:
     """The commit of jconv's own source, if it is a checkout; marked if it was changed since."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    command = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+    ]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -12,9 +12,7 @@ Metrics = dict[str, Float[Array, ""]]
 Loss = Callable[[Array, Array], Float[Array, ""]]
 
 
-def cross_entropy(
-    logits: Float[Array, "n classes"], labels: Int[Array, " n"]
-) -> Float[Array, ""]:
+def cross_entropy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
     """How surprised the logits are by the labels, in nats, on average."""
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
