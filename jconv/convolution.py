@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from jconv.algorithms import ALGORITHMS, Algorithm, resolve_algorithm
 from jconv.algorithms.algorithm import Precision, Problem
@@ -24,7 +25,7 @@ from jconv.layout import (
     spatial_sizes,
 )
 from jconv.primitive import convolve
-from jconv.window import Pads, Sizes, Window, make_window, resolve_padding_mode
+from jconv.window import Pads, Sizes, Window, as_listed, make_window, resolve_padding_mode
 
 _JNP_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
@@ -91,19 +92,18 @@ def conv(
            [6., 6.]], dtype=float32)
     """
     x, kernel = _array("x", x), _array("kernel", kernel)
-    call = _resolve(
-        x.shape,
-        kernel.shape,
-        jnp.result_type(x, kernel),
-        stride=_frozen(stride),
-        padding=_frozen(padding),
-        dilation=_frozen(dilation),
-        input_dilation=_frozen(input_dilation),
+    call = _resolved(
+        x,
+        kernel,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        input_dilation=input_dilation,
         groups=groups,
         padding_mode=padding_mode,
-        layout=_frozen(layout),
+        layout=layout,
         flip=flip,
-        precision=_frozen(precision),
+        precision=precision,
         preferred_element_type=preferred_element_type,
         algorithm=algorithm,
         tolerance=tolerance,
@@ -241,19 +241,18 @@ def conv_general_dilated(
     numbers_ = resolve_layout(_frozen(dimension_numbers), rank)
     if batch_group_count != 1:
         lhs = _batch_groups_to_channels(lhs, numbers_, feature_group_count, batch_group_count)
-    call = _resolve(
-        lhs.shape,
-        rhs.shape,
-        jnp.result_type(lhs, rhs),
-        stride=_frozen(window_strides),
-        padding=_frozen(padding),
-        dilation=1 if rhs_dilation is None else _frozen(rhs_dilation),
-        input_dilation=1 if lhs_dilation is None else _frozen(lhs_dilation),
+    call = _resolved(
+        lhs,
+        rhs,
+        stride=window_strides,
+        padding=padding,
+        dilation=1 if rhs_dilation is None else rhs_dilation,
+        input_dilation=1 if lhs_dilation is None else lhs_dilation,
         groups=feature_group_count * batch_group_count,
         padding_mode=padding_mode,
         layout=numbers_,
         flip=False,
-        precision=_frozen(precision),
+        precision=precision,
         preferred_element_type=preferred_element_type,
         algorithm=algorithm,
         tolerance=None,
@@ -282,17 +281,16 @@ def output_shape(
     >>> output_shape((1, 224, 224, 3), (7, 7, 3, 64), stride=2, padding=3)
     (1, 112, 112, 64)
     """
-    call = _resolve(
-        tuple(x_shape),
-        tuple(kernel_shape),
-        jnp.dtype(jnp.float32),
-        stride=_frozen(stride),
-        padding=_frozen(padding),
-        dilation=_frozen(dilation),
-        input_dilation=_frozen(input_dilation),
-        groups=groups,
-        layout=_frozen(layout),
-    )
+    geometry = {
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "input_dilation": input_dilation,
+        "groups": groups,
+        "layout": layout,
+    }
+    frozen = {name: _frozen(value) for name, value in geometry.items()}
+    call = _resolve(tuple(x_shape), tuple(kernel_shape), jnp.dtype(jnp.float32), **frozen)
     batch, feature, *space = call.layout.out_spec
     shape = [0] * len(x_shape)
     shape[batch] = x_shape[call.layout.lhs_spec[0]]
@@ -343,7 +341,6 @@ def _convolve(x, kernel, call: _Call):
     return from_canonical(y, out_spec)
 
 
-@functools.lru_cache(maxsize=4096)
 def _resolve(
     x_shape: Sizes,
     kernel_shape: Sizes,
@@ -529,13 +526,12 @@ def _resolve_dtype(preferred, dtype: jnp.dtype) -> jnp.dtype:
             f"`preferred_element_type` must be None or a dtype of numbers. "
             f"Received: preferred_element_type={preferred!r}."
         )
-    if jnp.issubdtype(dtype, jnp.complexfloating) and not jnp.issubdtype(
-        wanted, jnp.complexfloating
-    ):
-        raise ValueError(
-            f"`preferred_element_type` must be complex where input or kernel is. "
-            f"Received: preferred_element_type={wanted} for {dtype}. Take `.real` of the result."
-        )
+    for kind, name in ((jnp.complexfloating, "complex"), (jnp.inexact, "floating or complex")):
+        if jnp.issubdtype(dtype, kind) and not jnp.issubdtype(wanted, kind):
+            raise ValueError(
+                f"`preferred_element_type` must be {name} where input or kernel is. "
+                f"Received: preferred_element_type={wanted} for {dtype}. Convert the result."
+            )
     return wanted
 
 
@@ -562,28 +558,51 @@ def _batch_groups_to_channels(lhs, layout, feature_group_count, batch_group_coun
     return lhs.reshape(shape)
 
 
-def _array(name: str, value):
+def _array(name: str, value) -> jax.Array:
     if isinstance(value, jax.Array):
         return value
     try:
-        array = value if isinstance(value, np.ndarray) else jnp.asarray(value)
+        return jnp.asarray(value)
     except (TypeError, ValueError):
-        array = None
-    if array is None or array.dtype.kind in "OSUmM":
-        raise ValueError(
-            f"`{name}` must be an array of numbers, or nested lists of them. Received: "
-            f"{type(value).__name__ if array is None else f'an array of {array.dtype}'}."
+        kind = (
+            f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
         )
-    return array
+        raise ValueError(
+            f"`{name}` must be an array of numbers, or nested lists of them, that JAX can hold. "
+            f"Received: {kind}."
+        ) from None
+
+
+def _resolved(x, kernel, **options) -> _Call:
+    """`_resolve`, remembered; options that are equal but not alike, 1 and True, are kept apart."""
+    options = {name: _frozen(value) for name, value in options.items()}
+    arguments = (x.shape, kernel.shape, jnp.result_type(x, kernel))
+    try:
+        return _remembered(*arguments, _types(tuple(options.values())), **options)
+    except TypeError:  # an option that cannot be looked up is no option: say which one
+        return _resolve(*arguments, **options)
+
+
+@functools.lru_cache(maxsize=4096)
+def _remembered(x_shape: Sizes, kernel_shape: Sizes, dtype: jnp.dtype, types, **options) -> _Call:
+    return _resolve(x_shape, kernel_shape, dtype, **options)
 
 
 def _frozen(value):
     """Lists and arrays as tuples, so that a call can be looked up."""
-    if isinstance(value, list | np.ndarray):
-        return tuple(map(_frozen, value))
-    if type(value) is tuple:
-        return tuple(map(_frozen, value))
+    if type(value) in (int, str, bool, float, type(None)):
+        return value
+    if isinstance(value, jax.Array) and not isinstance(value, Tracer):
+        value = np.asarray(value)
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return value.item()
+    if type(value) is tuple or isinstance(value, list | range | np.ndarray):
+        return tuple(map(_frozen, as_listed(value) or ()))
     return value
+
+
+def _types(value):
+    return tuple(map(_types, value)) if type(value) is tuple else type(value)
 
 
 def _is_real(value) -> bool:

@@ -20,6 +20,7 @@ from jax import lax
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+from jax.sharding import PartitionSpec
 
 from jconv.algorithms import ALGORITHMS, Algorithm
 from jconv.algorithms.algorithm import Precision, Problem
@@ -50,6 +51,7 @@ def convolve(
       precision: as in `lax.dot_general`.
       preferred_element_type: dtype of the result.
     """
+    x, kernel = _varying_alike(x, kernel)
     return conv_p.bind(
         x,
         kernel,
@@ -59,6 +61,20 @@ def convolve(
         precision=precision,
         preferred_element_type=preferred_element_type,
     )
+
+
+def _varying_alike(*arrays):
+    """Inside of `shard_map`, marks each array as different on every device where one of them is.
+
+    The mark's transpose is the sum over devices, without which the gradient of a kernel that all
+    devices share would be the gradient of each device's own part.
+    """
+    varying = [jax.typeof(array).manual_axis_type.varying for array in arrays]
+    every = frozenset().union(*varying)
+    return [
+        lax.pcast(array, tuple(every - own), to="varying") if every - own else array
+        for array, own in zip(arrays, varying, strict=True)
+    ]
 
 
 def _evaluate(x, kernel, *, window, algorithm, tolerance, precision, preferred_element_type):
@@ -84,7 +100,13 @@ def _evaluate(x, kernel, *, window, algorithm, tolerance, precision, preferred_e
 def _shape(x, kernel, *, window, preferred_element_type, **_):
     b, n, *_ = x.shape
     *_, g, _, f = kernel.shape
-    return ShapedArray((b, n, *window.output, g, f), preferred_element_type)
+    shape = (b, n, *window.output, g, f)
+    return ShapedArray(
+        shape,
+        preferred_element_type,
+        sharding=x.sharding.update(spec=PartitionSpec(*(None,) * len(shape))),
+        manual_axis_type=x.manual_axis_type,
+    )
 
 
 # Outside of `jit`, as when a gradient is pulled back eagerly: compiled once per set of parameters.
@@ -116,7 +138,10 @@ def _kernel_gradient(y_bar, x, kernel, *, window, preferred_element_type, **para
 
 
 def _one_dtype(x, y):
-    dtype = jnp.promote_types(x.dtype, y.dtype)
+    # A cotangent may be wider or narrower than the operand it meets, also where the caller has
+    # forbidden that dtypes are promoted silently.
+    with jax.numpy_dtype_promotion("standard"):
+        dtype = jnp.promote_types(x.dtype, y.dtype)
     return x.astype(dtype), y.astype(dtype)
 
 

@@ -18,12 +18,16 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 PADDINGS = ("SAME", "SAME_LOWER", "VALID", "FULL", "CAUSAL")
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+
+MOST = 2**31 - 1  # pixels along an axis that XLA can count
 
 Sizes = tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
@@ -241,15 +245,14 @@ def make_window(
 
 def per_axis(name: str, value: int | Sequence[int], rank: int) -> Sizes:
     """One positive whole number per spatial axis, from one for all or one for each."""
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        values = tuple(value)
-        if len(values) != rank:
-            raise ValueError(
-                f"`{name}` must be one int, or one for each of the {rank} spatial axes. "
-                f"Received: {name}={value!r}, which has {len(values)}."
-            )
-    else:
+    values = as_listed(value)
+    if values is None:
         values = (value,) * rank
+    elif len(values) != rank:
+        raise ValueError(
+            f"`{name}` must be one int, or one for each of the {rank} spatial axes. "
+            f"Received: {name}={value!r}, which has {len(values)}."
+        )
     return tuple(_integer(name, v, least=1) for v in values)
 
 
@@ -263,25 +266,23 @@ def resolve_padding(padding: Any, dilated: Sizes, span: Sizes, stride: Sizes) ->
     rank = len(span)
     if isinstance(padding, str):
         return _named_padding(padding, dilated, span, stride)
-    if _is_integer(padding):
+    if _is_integer(padding) and abs(padding) <= MOST:
         return ((int(padding), int(padding)),) * rank
     allowed = (
         f"`padding` must be one of {list(PADDINGS)}, an int, or for each of the {rank} spatial "
         f"axes an int or a pair (before, after)."
     )
-    if not isinstance(padding, Iterable):
+    entries = as_listed(padding)
+    if entries is None:
         raise ValueError(f"{allowed} Received: padding={padding!r}.")
-    entries = tuple(padding)
     if rank == 1 and len(entries) == 2 and all(map(_is_integer, entries)):
         entries = (entries,)  # a bare pair is unambiguous in one dimension
     if len(entries) != rank:
         raise ValueError(f"{allowed} Received: padding={padding!r}, which has {len(entries)}.")
     pads = []
     for entry in entries:
-        pair: list[Any] = [entry, entry] if _is_integer(entry) else []
-        if isinstance(entry, Iterable):
-            pair = list(entry)
-        if len(pair) != 2 or not all(map(_is_integer, pair)):
+        pair = (entry, entry) if _is_integer(entry) else as_listed(entry)
+        if pair is None or len(pair) != 2 or not all(map(_is_integer, pair)):
             raise ValueError(f"{allowed} Received: padding={padding!r}, with {entry!r} in it.")
         pads.append((int(pair[0]), int(pair[1])))
     return tuple(pads)
@@ -327,14 +328,24 @@ def _named_padding(name: str, dilated: Sizes, span: Sizes, stride: Sizes) -> Pad
     )
 
 
+def as_listed(value: Any) -> tuple | None:
+    """The entries of a tuple, list or array; None for what has none, or none in order."""
+    if isinstance(value, np.ndarray) and value.ndim:
+        return tuple(value.tolist())
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return tuple(value)
+    return None
+
+
 def _is_integer(value: Any) -> bool:
+    """Whether `value` is an int of Python's or NumPy's; True is not meant as 1."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _integer(name: str, value: Any, *, least: int) -> int:
-    if not _is_integer(value) or value < least:
+    if not _is_integer(value) or not least <= value <= MOST:
         raise ValueError(
-            f"`{name}` must be an int of at least {least}, or one for each spatial axis. "
-            f"Received: {name}={value!r}."
+            f"`{name}` must be an int of at least {least} (and at most {MOST:,}), or one for each "
+            f"spatial axis. Received: {name}={value!r}."
         )
     return int(value)

@@ -213,7 +213,7 @@ def test_dtypes_promote_as_in_jax(algorithm, x_dtype, kernel_dtype, preferred, r
     )
     y = f(x, kernel)
     assert y.dtype == jnp.dtype(result)
-    expected = conv_by_definition(np.asarray(x).astype(int), np.asarray(kernel).astype(int))
+    expected = conv_by_definition(*(np.asarray(a).real.astype(int) for a in (x, kernel)))
     tolerance = 2**-8 if result == "bfloat16" else 0
     np.testing.assert_allclose(np.asarray(y).astype(complex), expected, rtol=tolerance)
     if all(jnp.issubdtype(d, jnp.floating) for d in (x.dtype, kernel.dtype)):

@@ -24,6 +24,14 @@ BAD_CALLS = [
     (dict(stride="2"), "`stride` must be an int", "stride='2'"),
     (dict(stride=(1, 2, 3)), "one for each of the 2 spatial axes", "which has 3"),
     (dict(stride=None), "`stride` must be an int", "stride=None"),
+    (dict(stride={1, 2}), "`stride` must be an int", "stride={1, 2}"),
+    (dict(stride=2**70), "at most 2,147,483,647", "stride=1180591620717411303424"),
+    (dict(padding={1: 1, 2: 2}), "`padding` must be one of", "padding={1: 1, 2: 2}"),
+    (dict(padding=2**40), "`padding` must be one of", "padding=1099511627776"),
+    (dict(preferred_element_type=["f4"]), "`preferred_element_type` must be", "f4"),
+    (dict(preferred_element_type="int32"), "must be floating or complex", "int32 for float32"),
+    (dict(x=X.astype("M8[s]")), "`x` must be an array of numbers", "datetime64[s]"),
+    (dict(x=np.zeros((2, 6, 6, 4), [("a", "f4")])), "`x` must be an array of numbers", "'a'"),
     (dict(dilation=-1), "`dilation` must be an int of at least 1", "dilation=-1"),
     (dict(dilation=(1, 0)), "`dilation` must be an int of at least 1", "dilation=0"),
     (dict(input_dilation=0), "`input_dilation` must be an int", "input_dilation=0"),
@@ -82,6 +90,15 @@ def test_bad_calls_say_what_is_allowed_and_what_came(options, allowed, received)
     assert received in message
     # Raised at the door, and not somewhere inside of JAX.
     assert "jconv" in str(error.traceback[-1].path)
+
+
+def test_what_equals_a_good_option_is_not_taken_for_it():
+    """1.0 and True are equal to 1, and are mistakes, also after a call with 1."""
+    conv(stride=1, groups=1, padding=(1, 1))
+    for options in (dict(stride=1.0), dict(stride=True), dict(groups=1.0), dict(groups=True),
+                    dict(padding=(1.0, 1)), dict(stride=(1, True))):  # fmt: skip
+        with pytest.raises(ValueError, match="must be"):
+            conv(**options)
 
 
 def test_lists_and_numpy_arrays_are_taken():

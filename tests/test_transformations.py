@@ -1,5 +1,9 @@
 """The primitive under JAX's transformations, beyond what the conformance suite does."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -90,6 +94,71 @@ def test_export_with_a_symbolic_batch(algorithm, arrays):
     )
     exported = jax.export.export(f)(*specs)
     np.testing.assert_allclose(exported.call(x, kernel), f(x, kernel), rtol=1e-5, atol=1e-5)
+
+
+@every_algorithm
+def test_export_of_depthwise_gradients_with_a_symbolic_batch(algorithm, rng):
+    x = rng.normal(size=(2, 6, 5, 3)).astype("float32")
+    kernel = rng.normal(size=(3, 3, 3, 1)).astype("float32")
+    f = jax.jit(
+        jax.grad(lambda x, k: (jconv.depthwise_conv(x, k, algorithm=algorithm) ** 2).sum(), 1)
+    )
+    (n,) = jax.export.symbolic_shape("n")
+    specs = [jax.ShapeDtypeStruct(s, "float32") for s in ((n, *x.shape[1:]), kernel.shape)]
+    exported = jax.export.export(f)(*specs)
+    np.testing.assert_allclose(exported.call(x, kernel), f(x, kernel), rtol=1e-4, atol=1e-4)
+
+
+@every_algorithm
+def test_gradients_under_strict_promotion(algorithm, arrays):
+    x, kernel = (jnp.asarray(a, jnp.bfloat16) for a in arrays)
+    f = lambda x, kernel: jconv.conv(
+        x, kernel, preferred_element_type=jnp.float32, algorithm=algorithm
+    )
+    with jax.numpy_dtype_promotion("strict"):
+        y, pull = jax.vjp(f, x, kernel)
+        assert y.dtype == jnp.float32
+        assert [bar.dtype for bar in pull(y)] == [jnp.bfloat16] * 2
+
+
+SHARDED = """
+import jax, jax.numpy as jnp, numpy as np, jconv
+from jax.sharding import PartitionSpec as P
+
+mesh = jax.sharding.Mesh(np.array(jax.devices()), ("d",))
+rng = np.random.default_rng(0)
+x = jnp.asarray(rng.normal(size=(8, 6, 5, 4)), jnp.float32)
+for algorithm in [*jconv.ALGORITHMS, "auto"]:
+    for groups in (1, 4):
+        kernel = jnp.asarray(rng.normal(size=(3, 3, 4 // groups, 4)), jnp.float32)
+        f = lambda x, k: jconv.conv(x, k, groups=groups, algorithm=algorithm)
+        loss = lambda x, k: jnp.sum(jnp.tanh(f(x, k)))
+        expected = jax.grad(loss, (0, 1))(x, kernel)
+
+        def inside(x, k):
+            return jax.grad(lambda x, k: jax.lax.psum(loss(x, k), "d"), (0, 1))(x, k)
+
+        sharded = jax.shard_map(f, mesh=mesh, in_specs=(P("d"), P()), out_specs=P("d"))
+        outside = jax.jit(jax.grad(lambda x, k: jnp.sum(jnp.tanh(sharded(x, k))), (0, 1)))
+        inside = jax.jit(
+            jax.shard_map(inside, mesh=mesh, in_specs=(P("d"), P()), out_specs=(P("d"), P()))
+        )
+        placed = jax.device_put(x, jax.NamedSharding(mesh, P("d")))
+        automatic = jax.jit(jax.grad(loss, (0, 1)))
+        for gradient in (outside, inside, automatic):
+            for a, b in zip(gradient(placed, kernel), expected, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+print("all equal")
+"""
+
+
+def test_gradients_of_a_shared_kernel_are_summed_over_devices():
+    """Under shard_map, inside and outside of it, and under automatic sharding, on 8 devices."""
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    done = subprocess.run(
+        [sys.executable, "-c", SHARDED], env=os.environ | flags, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "all equal", done.stderr
 
 
 def test_a_custom_vjp_around_it_is_kept(arrays):

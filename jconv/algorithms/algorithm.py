@@ -17,6 +17,8 @@ from jconv.window import Window
 
 Precision = jax.lax.Precision | tuple[jax.lax.Precision, jax.lax.Precision] | None
 
+SYMBOLIC = 32  # what a size that is not known yet counts as, in costs and choices
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -42,9 +44,12 @@ class Problem:
 
     @classmethod
     def of(cls, x, kernel, window: Window) -> Problem:
-        """The problem that two canonical arrays pose."""
-        *_, groups, inputs, outputs = kernel.shape
-        return cls(window, x.shape[0], x.shape[1], groups, inputs, outputs, jnp.dtype(x.dtype))
+        """The problem that two canonical arrays pose; a symbolic size counts as 32."""
+        sizes = (*x.shape[:2], *kernel.shape[-3:])
+        pairs, images, groups, inputs, outputs = (
+            n if isinstance(n, int) else SYMBOLIC for n in sizes
+        )
+        return cls(window, pairs, images, groups, inputs, outputs, jnp.dtype(x.dtype))
 
     @property
     def multiply_adds(self) -> int:
