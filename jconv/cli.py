@@ -66,8 +66,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return USAGE_ERROR
     try:
-        return VERBS[verb](rest)
+        code = VERBS[verb](rest)
+        sys.stdout.flush()
+        return code
     except ValueError as error:
+        print(f"jconv {verb}: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except OSError as error:
         print(f"jconv {verb}: {error}", file=sys.stderr)
         return USAGE_ERROR
     except KeyboardInterrupt:
@@ -100,9 +108,9 @@ def train(words: Sequence[str]) -> int:
     run_folder.check_free(run, overwrite=chosen.overwrite)
     try:
         run, summary = train_run(chosen.config, runs=chosen.runs, overwrite=chosen.overwrite)
-    except Exception:
+    except BaseException:
         if (run / "summary.json").is_file():
-            print(f"jconv train: failed; what was logged is in {write_page(run)}", file=sys.stderr)
+            print(f"jconv train: ended early; see {write_page(run)}", file=sys.stderr)
         raise
     page = write_page(run)
     for name in ("test_accuracy", "kernel_error"):

@@ -5,6 +5,7 @@ reading never fails on what is in them. What is missing or broken becomes a rema
 """
 
 import json
+import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -132,7 +133,10 @@ def _metrics_line(line: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     step = value.get("step") if isinstance(value, dict) else None
-    return value if _is_whole(step) and step >= 0 else None
+    if not _is_whole(step) or step < 0:
+        return None
+    # The log writes null for what is not finite.
+    return {key: math.nan if number is None else number for key, number in value.items()}
 
 
 def _find_snapshots(folder: Path, remarks: list[str]) -> dict[int, Path]:

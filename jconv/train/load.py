@@ -1,6 +1,7 @@
 """Reading a config file: every problem in it is told at once, with what would be right."""
 
 import difflib
+import reprlib
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -9,6 +10,8 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+
+MOST_BYTES = 1_000_000
 
 SectionType = TypeVar("SectionType", bound=BaseModel)
 
@@ -44,7 +47,12 @@ def read_yaml(path: Path) -> dict:
       ConfigError: where there is no such file, or no mapping in it.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        if path.stat().st_size > MOST_BYTES:
+            raise ConfigError(
+                f"{path}: must be a config of at most {MOST_BYTES:,} bytes. "
+                f"Received: {path.stat().st_size:,} bytes."
+            )
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file.{_nearest_file(path)}") from None
     except IsADirectoryError:
@@ -173,7 +181,8 @@ def _one_line(error: yaml.YAMLError) -> str:
 
 
 def _short(value) -> str:
-    text = repr(value)
+    # `reprlib` never walks all of a value: a few aliases in YAML can stand for billions of things.
+    text = reprlib.repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -1,6 +1,5 @@
 """The log of a run: metrics by the line, learned kernels by the file, and both for TensorBoard."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from flax import nnx
 from tensorboardX import SummaryWriter
 
 from jconv.analysis.pictures import kernel_image
-from jconv.train.run_folder import atomically
+from jconv.train.run_folder import atomically, to_json
 
 
 class RunLog:
@@ -34,7 +33,7 @@ class RunLog:
 
     def scalars(self, step: int, metrics: Mapping[str, float]) -> None:
         """Adds one line to metrics.jsonl, which is on disk when this returns."""
-        self._metrics.write(json.dumps({"step": step, **metrics}) + "\n")
+        self._metrics.write(to_json({"step": step, **metrics}) + "\n")
         self._metrics.flush()
         for name, value in metrics.items():
             self._tensorboard.add_scalar(name, value, step)

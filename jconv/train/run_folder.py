@@ -3,6 +3,7 @@
 import contextlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import shutil
@@ -108,4 +109,17 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content) -> None:
     """Writes a JSON file, whole or not at all."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    write_text(path, to_json(content, indent=2) + "\n")
+
+
+def to_json(content, **options) -> str:
+    """JSON that every reader takes: it has no word for what is not finite, so that is null."""
+    return json.dumps(_finite(content), allow_nan=False, **options)
+
+
+def _finite(content):
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
