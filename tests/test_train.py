@@ -11,6 +11,7 @@ from flax import nnx
 
 from jconv.analysis.summary import EVALUATION
 from jconv.data import load_digits
+from jconv.report.page import write_page
 from jconv.train import TrainConfig, loop, train
 from jconv.train.build import build_model, build_schedule
 from jconv.train.checkpoint import restore_checkpoint, save_checkpoint
@@ -249,3 +250,14 @@ def test_shift_moves_whole_images_by_at_most_its_pixels(rng):
         found.add(offset)
     assert len(found) > 15
     np.testing.assert_array_equal(shift(images, 0, jax.random.key(0)), images)
+
+
+def test_a_loss_that_is_not_finite_is_logged_as_json_can_say_it(tmp_path):
+    run, summary = train(
+        config(optimizer={"kind": "sgd", "learning_rate": 1e30}, steps=20), runs=tmp_path
+    )
+    text = (run / "metrics.jsonl").read_text() + (run / "summary.json").read_text()
+    assert "NaN" not in text and "Infinity" not in text and "null" in text
+    page = write_page(run).read_text()
+    assert "stopped being finite" in page
+    assert summary["status"] == "finished"

@@ -1,5 +1,6 @@
 """The log of a run: metrics by the line, learned kernels by the file, and both for TensorBoard."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,6 +37,8 @@ class RunLog:
         self._metrics.write(to_json({"step": step, **metrics}) + "\n")
         self._metrics.flush()
         for name, value in metrics.items():
+            if not math.isfinite(value):
+                continue  # TensorBoard would complain and draw nothing
             self._tensorboard.add_scalar(name, value, step)
 
     def kernels(self, step: int, model: nnx.Module) -> None:
@@ -45,7 +48,8 @@ class RunLog:
             np.savez(file, **kernels)  # pyright: ignore[reportArgumentType]
         for path, kernel in kernels.items():
             self._tensorboard.add_image(path, kernel_image(kernel), step, dataformats="HWC")
-            self._tensorboard.add_histogram(path, kernel.ravel(), step)
+            if np.isfinite(kernel).all():  # a histogram has no place for anything else
+                self._tensorboard.add_histogram(path, kernel.ravel(), step)
 
 
 def kernels_of(model: nnx.Module) -> dict[str, np.ndarray]:
