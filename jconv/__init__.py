@@ -1,6 +1,8 @@
 """jconv: a convolution laboratory for JAX."""
 
+from jconv import analysis as analysis
 from jconv import kernels as kernels
+from jconv import models as models
 from jconv import nn as nn
 from jconv.algorithms import ALGORITHMS as ALGORITHMS
 from jconv.convolution import conv as conv

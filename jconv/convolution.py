@@ -319,7 +319,7 @@ class _Call:
 
 @functools.partial(jax.jit, static_argnums=2, inline=True)
 def _convolve(x, kernel, call: _Call):
-    """One cached `jit` for eager calls; under a trace it inlines and leaves no mark."""
+    """One cached `jit` for eager calls, inlined where it is traced."""
     lhs_spec, rhs_spec, out_spec = call.layout
     x, kernel = x.astype(call.dtype), kernel.astype(call.dtype)
     if call.flip:
@@ -442,11 +442,13 @@ def _check_channels(channels: int, kernel_shape: Sizes, layout, groups) -> None:
                 f"{count} {name} channels."
             )
     if into * groups != channels:
+        hint = "Check `layout`."
+        if into and channels and channels % into == 0:
+            hint = f"Check `layout`, or give `groups={channels // into}` if the kernel is grouped."
         raise ValueError(
             f"`kernel` must take the channels of `x`, divided by `groups`: "
             f"{channels} / {groups} = {channels // groups}. Received: a kernel of shape "
-            f"{tuple(kernel_shape)}, which takes {into}. Check `layout`, or give "
-            f"`groups={channels // into if into else 1}` if the kernel is grouped."
+            f"{tuple(kernel_shape)}, which takes {into}. {hint}"
         )
 
 
@@ -577,14 +579,16 @@ def _resolved(x, kernel, **options) -> _Call:
     """`_resolve`, remembered; options that are equal but not alike, 1 and True, are kept apart."""
     options = {name: _frozen(value) for name, value in options.items()}
     arguments = (x.shape, kernel.shape, jnp.result_type(x, kernel))
+    # What `preferred_element_type` means depends on whether 64 bits are enabled.
+    apart = (_types(tuple(options.values())), jax.config.jax_enable_x64)
     try:
-        return _remembered(*arguments, _types(tuple(options.values())), **options)
+        return _remembered(*arguments, apart, **options)
     except TypeError:  # an option that cannot be looked up is no option: say which one
         return _resolve(*arguments, **options)
 
 
 @functools.lru_cache(maxsize=4096)
-def _remembered(x_shape: Sizes, kernel_shape: Sizes, dtype: jnp.dtype, types, **options) -> _Call:
+def _remembered(x_shape: Sizes, kernel_shape: Sizes, dtype: jnp.dtype, apart, **options) -> _Call:
     return _resolve(x_shape, kernel_shape, dtype, **options)
 
 

@@ -23,7 +23,7 @@ from jax.interpreters import ad, batching, mlir
 from jax.sharding import PartitionSpec
 
 from jconv.algorithms import ALGORITHMS, Algorithm
-from jconv.algorithms.algorithm import Precision, Problem
+from jconv.algorithms.algorithm import Precision, Problem, accumulator
 from jconv.selection import choose
 from jconv.window import Window
 
@@ -141,7 +141,8 @@ def _one_dtype(x, y):
     # A cotangent may be wider or narrower than the operand it meets, also where the caller has
     # forbidden that dtypes are promoted silently.
     with jax.numpy_dtype_promotion("standard"):
-        dtype = jnp.promote_types(x.dtype, y.dtype)
+        dtype = jnp.promote_types(*(d if x.dtype == y.dtype else accumulator(d)
+                                    for d in (x.dtype, y.dtype)))  # fmt: skip
     return x.astype(dtype), y.astype(dtype)
 
 

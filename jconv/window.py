@@ -148,12 +148,12 @@ def _window_with_output(*, wanted: Sizes, low: Sequence[int], **sizes: Sizes) ->
 def _meetings(
     output: int, taps: int, stride: int, dilation: int, padding: tuple[int, int], gap: int
 ) -> int:
-    if gap == 1:
-        return output * taps
+    # Whether two meet depends on their remainders alone; count the pairs of each remainder at once.
     return sum(
-        (o * stride + t * dilation - padding[0]) % gap == 0
-        for o in range(output)
-        for t in range(taps)
+        len(range(o, output, gap)) * len(range(t, taps, gap))
+        for o in range(min(gap, output))
+        for t in range(min(gap, taps))
+        if (o * stride + t * dilation - padding[0]) % gap == 0
     )
 
 

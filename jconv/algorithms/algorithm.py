@@ -120,7 +120,8 @@ class Algorithm(abc.ABC):
         """Bounds the largest error, relative to `max|x| * max over outputs of sum|kernel|`.
 
         Here for sums of products in any order: `gamma(terms) = terms*u / (1 - terms*u)` with the
-        unit roundoff `u` of the accumulator, and one rounding to the dtype of the result.
+        unit roundoff `u` of the accumulator, and one rounding to the dtype of the input.
+        Barring overflow and underflow.
 
         Reference: Higham, "Accuracy and Stability of Numerical Algorithms" (2002), section 3.1.
         """
@@ -131,7 +132,7 @@ class Algorithm(abc.ABC):
         terms = 2 * (problem.terms + 2) if is_complex else problem.terms + 1
         u = float(jnp.finfo(accumulator(problem.dtype)).eps) / 2
         rounding = float(jnp.finfo(problem.dtype).eps) / 2
-        return terms * u / (1 - terms * u) + rounding
+        return terms * u / (1 - terms * u) + rounding if terms * u < 1 else math.inf
 
 
 def accumulator(dtype: jnp.dtype) -> jnp.dtype:

@@ -94,8 +94,10 @@ class Summary:
 def summarize(model: nnx.Module, input_shape: Sequence[int], dtype=jnp.float32) -> Summary:
     """Lists the layers of `model`, as it is when evaluated.
 
-    A layer is a module that calls no other. What the modules around them do and own by
-    themselves, if anything, is listed last, as `elsewhere`.
+    A layer is a module that calls no other. What the modules around them do and own by themselves,
+    if anything, is listed last, as `elsewhere`, and so is what runs inside of `scan`, `cond` and
+    `jit`, into which layers are not followed. Receptive fields are those of convolutions, pooling
+    and pixelwise functions; a function that mixes space in another way is not noticed.
 
     Args:
       model: called with one array `(1, *input_shape)`.
@@ -158,9 +160,10 @@ def _marked(model: nnx.Module, calls: list[Layer]) -> Iterator[None]:
             calls.append(layer)
             stack.append((module, layer))
             args, kwargs = _mark((args, kwargs), index, entering=True)
-            y = _mark(call(module, *args, **kwargs), index, entering=False)
-            stack.pop()
-            return y
+            try:
+                return _mark(call(module, *args, **kwargs), index, entering=False)
+            finally:
+                stack.pop()
 
         return marked
 

@@ -44,7 +44,16 @@ class Conv(nnx.Conv):
         rngs: nnx.Rngs,
         **options,
     ):
-        options.setdefault("conv_general_dilated", _Convolution(algorithm, padding_mode))
+        if "conv_general_dilated" in options:
+            raise ValueError(
+                "`conv_general_dilated` must not be given: the layer's convolution is jconv's. "
+                "Choose with `algorithm`, or use `nnx.Conv`."
+            )
+        if padding_mode != "zeros" and str(padding).upper() in ("CIRCULAR", "REFLECT"):
+            raise ValueError(
+                f"`padding` must be a size where `padding_mode` says what lies there. Received: "
+                f"padding={padding!r} with padding_mode={padding_mode!r}. Use padding='SAME'."
+            )
         super().__init__(
             in_features,
             out_features,
@@ -52,6 +61,7 @@ class Conv(nnx.Conv):
             strides,
             padding=padding,
             rngs=rngs,
+            conv_general_dilated=_Convolution(algorithm, padding_mode),
             **options,
         )
 
@@ -112,6 +122,17 @@ class DepthwiseConv(Conv):
         )
 
 
+OF_BOTH_PASSES = (
+    "dtype",
+    "param_dtype",
+    "precision",
+    "preferred_element_type",
+    "promote_dtype",
+    "kernel_init",
+    "kernel_metadata",
+)
+
+
 class SeparableConv(nnx.Module):
     """Filters each channel by itself, then mixes the channels pixel by pixel.
 
@@ -127,7 +148,8 @@ class SeparableConv(nnx.Module):
       use_bias: whether to add a bias to the output.
       algorithm: how both passes convolve.
       rngs: draws the initial kernels.
-      **options: of the depthwise pass, as in `Conv`.
+      **options: as in `Conv`; dtypes, precision and the kernels' initialisation are those of
+        both passes, the bias's of the second, and all others of the first.
 
     Reference: Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions" (2017).
     """
@@ -145,6 +167,8 @@ class SeparableConv(nnx.Module):
         rngs: nnx.Rngs,
         **options,
     ):
+        both = {name: options[name] for name in OF_BOTH_PASSES if name in options}
+        bias = {n: options.pop(n) for n in ("bias_init", "bias_metadata") if n in options}
         self.depthwise = DepthwiseConv(
             in_features,
             kernel_size,
@@ -162,6 +186,8 @@ class SeparableConv(nnx.Module):
             use_bias=use_bias,
             algorithm=algorithm,
             rngs=rngs,
+            **both,
+            **bias,
         )
 
     def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:

@@ -65,7 +65,7 @@ class Concatenate(nnx.Module):
     """Joins a list of arrays along their channels, the last axis."""
 
     def __call__(self, xs: list[Num[Array, "..."]]) -> Num[Array, "..."]:
-        if isinstance(xs, jax.Array):
+        if hasattr(xs, "shape"):
             raise ValueError(
                 "`xs` must be a list of arrays. Received: one array. "
                 "Put the arrays into a list: concatenate([a, b])."

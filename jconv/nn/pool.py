@@ -1,5 +1,6 @@
 """Layers without parameters that bring space down: pooling and flattening."""
 
+import math
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -41,4 +42,4 @@ class Flatten(nnx.Module):
     """Lays everything but the batch out in one axis: `(n, *space, c)` to `(n, space * c)`."""
 
     def __call__(self, x: Num[Array, "n *rest"]) -> Num[Array, "n features"]:
-        return x.reshape(x.shape[0], -1)
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
