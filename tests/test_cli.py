@@ -1,8 +1,10 @@
 """The command line, called as a person would."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -128,20 +130,31 @@ def test_walkthrough_prints_each_product(here, capsys):
     assert code == 0 and "1 + 2 = 3" in out
 
 
+# A shell in the background starts its processes deaf to Ctrl-C; this one listens in any case.
+LISTENING = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from jconv.cli import main
+sys.exit(main())
+"""
+
+
 def test_ctrl_c_exits_with_130_and_a_page(here):
     """A real process, a real signal, in the middle of training."""
-    import signal
-    import time
-
-    words = [sys.executable, "-m", "jconv", "train", "tiny.yaml", "--steps", "1000000"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    words = [sys.executable, "-c", LISTENING, "train", "tiny.yaml", "--steps", "1000000"]
     metrics = here / "runs/tiny/metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while not (metrics.is_file() and metrics.read_text().count("\n") > 3):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            deadline = time.monotonic() + 120
+            while not (metrics.is_file() and metrics.read_text().count("\n") > 3):
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 130, err
     assert "Traceback" not in err
     summary = json.loads((here / "runs/tiny/summary.json").read_text())
