@@ -14,17 +14,19 @@ algorithm that suits its own shapes, and no algorithm is ever differentiated thr
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
-from jax.sharding import PartitionSpec
 
 from jconv.algorithms import ALGORITHMS, Algorithm
 from jconv.algorithms.algorithm import Precision, Problem, accumulator
 from jconv.selection import choose
+from jconv.sharding import output_sharding, placed_like, sharded, varying_alike
 from jconv.window import Window
 
 conv_p = Primitive("jconv_conv")
@@ -51,7 +53,7 @@ def convolve(
       precision: as in `lax.dot_general`.
       preferred_element_type: dtype of the result.
     """
-    x, kernel = _varying_alike(x, kernel)
+    x, kernel = varying_alike(x, kernel)
     return conv_p.bind(
         x,
         kernel,
@@ -63,21 +65,12 @@ def convolve(
     )
 
 
-def _varying_alike(*arrays):
-    """Inside of `shard_map`, marks each array as different on every device where one of them is.
-
-    The mark's transpose is the sum over devices, without which the gradient of a kernel that all
-    devices share would be the gradient of each device's own part.
-    """
-    varying = [jax.typeof(array).manual_axis_type.varying for array in arrays]
-    every = frozenset().union(*varying)
-    return [
-        lax.pcast(array, tuple(every - own), to="varying") if every - own else array
-        for array, own in zip(arrays, varying, strict=True)
-    ]
+def _evaluate(x, kernel, **params):
+    shape = _output_shape(x, kernel, params["window"])
+    return sharded(partial(_on_one_device, **params), x, kernel, shape)
 
 
-def _evaluate(x, kernel, *, window, algorithm, tolerance, precision, preferred_element_type):
+def _on_one_device(x, kernel, *, window, algorithm, tolerance, precision, preferred_element_type):
     def run(algorithm: Algorithm):
         return lambda x, kernel: algorithm(
             x, kernel, window, precision=precision, preferred_element_type=preferred_element_type
@@ -98,15 +91,17 @@ def _evaluate(x, kernel, *, window, algorithm, tolerance, precision, preferred_e
 
 @conv_p.def_abstract_eval
 def _shape(x, kernel, *, window, preferred_element_type, **_):
-    b, n, *_ = x.shape
-    *_, g, _, f = kernel.shape
-    shape = (b, n, *window.output, g, f)
+    shape = _output_shape(x, kernel, window)
     return ShapedArray(
         shape,
         preferred_element_type,
-        sharding=x.sharding.update(spec=PartitionSpec(*(None,) * len(shape))),
+        sharding=output_sharding(x, kernel, shape),
         manual_axis_type=x.manual_axis_type,
     )
+
+
+def _output_shape(x, kernel, window: Window):
+    return (*x.shape[:2], *window.output, kernel.shape[-3], kernel.shape[-1])
 
 
 # Outside of `jit`, as when a gradient is pulled back eagerly: compiled once per set of parameters.
@@ -123,8 +118,9 @@ def _input_gradient(y_bar, x, kernel, *, window, preferred_element_type, **param
     """x_bar[b, n, i, g, c] = sum over t, f of y_bar[b, n, o, g, f] kernel[b, t, g, c, f]."""
     flipped = jnp.flip(kernel, range(1, window.rank + 1))
     y_bar, kernel = _one_dtype(y_bar, jnp.swapaxes(flipped, -2, -1))
-    return convolve(y_bar, kernel, window=window.input_gradient(),
-                    preferred_element_type=x.aval.dtype, **params)  # fmt: skip
+    x_bar = convolve(y_bar, kernel, window=window.input_gradient(),
+                     preferred_element_type=x.aval.dtype, **params)  # fmt: skip
+    return placed_like(x_bar, x.aval)
 
 
 def _kernel_gradient(y_bar, x, kernel, *, window, preferred_element_type, **params):
@@ -134,7 +130,8 @@ def _kernel_gradient(y_bar, x, kernel, *, window, preferred_element_type, **para
     x, y_bar = jnp.swapaxes(x, 1, -1), jnp.moveaxis(y_bar, 1, -2)
     kernel_bar = convolve(x, y_bar, window=window.kernel_gradient(),
                           preferred_element_type=kernel.aval.dtype, **params)  # fmt: skip
-    return jnp.moveaxis(kernel_bar, 1, -2)  # (b, c, *t, g, f) -> (b, *t, g, c, f)
+    kernel_bar = jnp.moveaxis(kernel_bar, 1, -2)  # (b, c, *t, g, f) -> (b, *t, g, c, f)
+    return placed_like(kernel_bar, kernel.aval)
 
 
 def _one_dtype(x, y):
