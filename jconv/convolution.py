@@ -580,7 +580,7 @@ def _resolved(x, kernel, **options) -> _Call:
     options = {name: _frozen(value) for name, value in options.items()}
     arguments = (x.shape, kernel.shape, jnp.result_type(x, kernel))
     # What `preferred_element_type` means depends on whether 64 bits are enabled.
-    apart = (_types(tuple(options.values())), jax.config.jax_enable_x64)
+    apart = (_types(tuple(options.values())), jax.config.read("jax_enable_x64"))
     try:
         return _remembered(*arguments, apart, **options)
     except TypeError:  # an option that cannot be looked up is no option: say which one
@@ -592,7 +592,7 @@ def _remembered(x_shape: Sizes, kernel_shape: Sizes, dtype: jnp.dtype, apart, **
     return _resolve(x_shape, kernel_shape, dtype, **options)
 
 
-def _frozen(value):
+def _frozen(value) -> Any:
     """Lists and arrays as tuples, so that a call can be looked up."""
     if type(value) in (int, str, bool, float, type(None)):
         return value

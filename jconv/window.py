@@ -281,7 +281,7 @@ def resolve_padding(padding: Any, dilated: Sizes, span: Sizes, stride: Sizes) ->
         raise ValueError(f"{allowed} Received: padding={padding!r}, which has {len(entries)}.")
     pads = []
     for entry in entries:
-        pair = (entry, entry) if _is_integer(entry) else as_listed(entry)
+        pair: Any = (entry, entry) if _is_integer(entry) else as_listed(entry)
         if pair is None or len(pair) != 2 or not all(map(_is_integer, pair)):
             raise ValueError(f"{allowed} Received: padding={padding!r}, with {entry!r} in it.")
         pads.append((int(pair[0]), int(pair[1])))
