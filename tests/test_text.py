@@ -146,6 +146,8 @@ def test_layers_one_by_one_where_a_list_is_meant():
         jconv.nn.Sequential(*layers)
     with pytest.raises(ValueError, match="must be one list"):
         jconv.nn.Sequential(layers[0])
+    with pytest.raises(ValueError, match="must be one list.*2 arguments"):
+        jconv.nn.Sequential([layers[0]], [layers[1]])
     with pytest.raises(ValueError, match="3 at place 1"):
         jconv.nn.Sequential([layers[0], 3])
     with pytest.raises(ValueError, match="list of arrays"):
