@@ -1,0 +1,284 @@
+"""A call of the door: what a caller wrote, checked, and everything decided but the values."""
+
+from __future__ import annotations
+
+import functools
+import math
+import numbers
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.core import Tracer
+
+from jconv.algorithms import ALGORITHMS, Algorithm, resolve_algorithm
+from jconv.algorithms.algorithm import Precision, Problem
+from jconv.layout import resolve_layout, spatial_sizes
+from jconv.window import Pads, Sizes, Window, as_listed, make_window, resolve_padding_mode
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of the door with everything but the values decided."""
+
+    window: Window
+    mode_padding: Pads  # added by `padding_mode` before the window's own zeros
+    padding_mode: str
+    groups: int
+    layout: lax.ConvDimensionNumbers
+    flip: bool
+    dtype: jnp.dtype
+    precision: Precision
+    preferred_element_type: jnp.dtype
+    algorithm: Algorithm | str
+    tolerance: float | None
+
+
+def resolve_call(
+    x_shape: Sizes,
+    kernel_shape: Sizes,
+    dtype: jnp.dtype,
+    *,
+    stride,
+    padding,
+    dilation,
+    input_dilation,
+    groups,
+    layout,
+    padding_mode="zeros",
+    flip=False,
+    precision=None,
+    preferred_element_type=None,
+    algorithm="auto",
+    tolerance=None,
+    may_be_empty=False,
+) -> Call:
+    """Checks every argument and decides everything that does not depend on values."""
+    rank = check_ranks(x_shape, kernel_shape)
+    layout = resolve_layout(layout, rank)
+    _check_channels(x_shape[layout.lhs_spec[1]], kernel_shape, layout, groups)
+    window = make_window(
+        spatial_sizes(x_shape, layout.lhs_spec),
+        spatial_sizes(kernel_shape, layout.rhs_spec),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        input_dilation=input_dilation,
+        may_be_empty=may_be_empty,
+    )
+    window, mode_padding = _split_padding(window, padding_mode)
+    if flip not in (True, False):
+        raise ValueError(f"`flip` must be True or False. Received: flip={flip!r}.")
+    if not jnp.issubdtype(dtype, jnp.number):
+        raise ValueError(
+            f"`x` and `kernel` must be numbers: floats, integers or complex. Received: what "
+            f"promotes to {dtype}. Convert with `.astype(jnp.float32)`."
+        )
+    if tolerance is not None and not (_is_real(tolerance) and tolerance > 0):
+        raise ValueError(
+            f"`tolerance` must be None or a positive number, such as 1e-4. "
+            f"Received: tolerance={tolerance!r}."
+        )
+    call = Call(
+        window=window,
+        mode_padding=mode_padding,
+        padding_mode=padding_mode,
+        groups=groups,
+        layout=layout,
+        flip=bool(flip),
+        dtype=dtype,
+        precision=_resolve_precision(precision),
+        preferred_element_type=_resolve_dtype(preferred_element_type, dtype),
+        algorithm=resolve_algorithm(algorithm),
+        tolerance=tolerance,
+    )
+    if isinstance(call.algorithm, Algorithm):
+        _check_supported(call.algorithm, call, x_shape, kernel_shape)
+    return call
+
+
+def check_ranks(
+    x_shape: Sizes, kernel_shape: Sizes, kernel_name: str = "kernel", x_name: str = "x"
+) -> int:
+    """The number of spatial axes."""
+    rank = len(kernel_shape) - 2
+    if rank < 1:
+        raise ValueError(
+            f"`{kernel_name}` must have at least one spatial axis and two of channels, such as "
+            f"(rows, columns, in, out). Received: shape {tuple(kernel_shape)}. "
+            f"Add channels to a bare kernel with `[..., None, None]`."
+        )
+    if len(x_shape) != rank + 2:
+        hint = (
+            f"Add the batch axis with `{x_name}[None]`."
+            if len(x_shape) == rank + 1
+            else f"Fold further batch axes into one, or use `jax.vmap` over {x_name}."
+            if len(x_shape) > rank + 2
+            else f"Add the missing axes, such as `{x_name}[None, ..., None]`."
+        )
+        raise ValueError(
+            f"`{x_name}` must have as many axes as `{kernel_name}`: batch, {rank} of space, "
+            f"channels. Received: {x_name}.shape={tuple(x_shape)} with "
+            f"{kernel_name}.shape={tuple(kernel_shape)}. {hint}"
+        )
+    return rank
+
+
+def _check_channels(channels: int, kernel_shape: Sizes, layout, groups) -> None:
+    out, into = (kernel_shape[axis] for axis in layout.rhs_spec[:2])
+    if not isinstance(groups, numbers.Integral) or isinstance(groups, bool) or groups < 1:
+        raise ValueError(f"`groups` must be a positive int. Received: groups={groups!r}.")
+    for name, count in (("input", channels), ("output", out)):
+        if count % groups:
+            raise ValueError(
+                f"`groups` must divide the {name} channels. Received: groups={groups} with "
+                f"{count} {name} channels."
+            )
+    if into * groups != channels:
+        hint = "Check `layout`."
+        if into and channels and channels % into == 0:
+            hint = f"Check `layout`, or give `groups={channels // into}` if the kernel is grouped."
+        raise ValueError(
+            f"`kernel` must take the channels of `x`, divided by `groups`: "
+            f"{channels} / {groups} = {channels // groups}. Received: a kernel of shape "
+            f"{tuple(kernel_shape)}, which takes {into}. {hint}"
+        )
+
+
+def _split_padding(window: Window, mode: str) -> tuple[Window, Pads]:
+    """Padding of a mode other than zeros becomes part of the input; a crop stays a crop."""
+    if resolve_padding_mode(mode) == "zeros" or not any(
+        side > 0 for pair in window.padding for side in pair
+    ):
+        return window, ()
+    if any(gap > 1 for gap in window.input_dilation):
+        raise ValueError(
+            f"`padding_mode` must be 'zeros' where `input_dilation` is above 1: what lies beyond "
+            f"the border of an input with gaps is not defined. Received: padding_mode={mode!r}, "
+            f"input_dilation={window.input_dilation}."
+        )
+    if 0 in window.input:
+        raise ValueError(
+            f"`padding_mode` must be 'zeros' where the input has no pixels to continue. "
+            f"Received: padding_mode={mode!r} with {window.input} pixels."
+        )
+    added = tuple((max(0, low), max(0, high)) for low, high in window.padding)
+    cropped = tuple((min(0, low), min(0, high)) for low, high in window.padding)
+    size = tuple(n + sum(pair) for n, pair in zip(window.input, added, strict=True))
+    inner = Window(size, window.taps, window.stride, cropped, window.dilation,
+                   window.input_dilation)  # fmt: skip
+    return inner, added
+
+
+def _check_supported(algorithm: Algorithm, call: Call, x_shape: Sizes, kernel_shape: Sizes) -> None:
+    lhs, rhs = call.layout.lhs_spec, call.layout.rhs_spec
+    problem = Problem(
+        window=call.window,
+        pairs=1,
+        images=x_shape[lhs[0]],
+        groups=call.groups,
+        inputs=kernel_shape[rhs[1]],
+        outputs=kernel_shape[rhs[0]] // call.groups,
+        dtype=call.dtype,
+    )
+    reason = algorithm.supports(problem)
+    if reason is not None:
+        able = [name for name, other in ALGORITHMS.items() if other.supports(problem) is None]
+        raise ValueError(
+            f"`algorithm` must be one that can do this convolution: {able}. "
+            f"Received: algorithm={algorithm!r}, which cannot, because {reason}."
+        )
+
+
+def _resolve_precision(precision) -> Precision:
+    if isinstance(precision, tuple) and len(precision) == 2:
+        x, kernel = (lax.Precision.DEFAULT if p is None else p for p in precision)
+        return (_one_precision(x), _one_precision(kernel))
+    return None if precision is None else _one_precision(precision)
+
+
+def _one_precision(precision) -> lax.Precision:
+    try:
+        return lax.Precision(precision)
+    except ValueError:
+        raise ValueError(
+            f"`precision` must be None, a `lax.Precision`, a name such as 'highest', or a pair of "
+            f"these. Received: precision={precision!r}."
+        ) from None
+
+
+def _resolve_dtype(preferred, dtype: jnp.dtype) -> jnp.dtype:
+    if preferred is None:
+        return dtype
+    try:
+        wanted = jnp.dtype(jax.dtypes.canonicalize_dtype(preferred))
+    except TypeError:
+        wanted = None
+    if wanted is None or not jnp.issubdtype(wanted, jnp.number):
+        raise ValueError(
+            f"`preferred_element_type` must be None or a dtype of numbers. "
+            f"Received: preferred_element_type={preferred!r}."
+        )
+    for kind, name in ((jnp.complexfloating, "complex"), (jnp.inexact, "floating or complex")):
+        if jnp.issubdtype(dtype, kind) and not jnp.issubdtype(wanted, kind):
+            raise ValueError(
+                f"`preferred_element_type` must be {name} where input or kernel is. "
+                f"Received: preferred_element_type={wanted} for {dtype}. Convert the result."
+            )
+    return wanted
+
+
+def as_array(name: str, value) -> jax.Array:
+    if isinstance(value, jax.Array):
+        return value
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError):
+        kind = (
+            f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+        )
+        raise ValueError(
+            f"`{name}` must be an array of numbers, or nested lists of them, that JAX can hold. "
+            f"Received: {kind}."
+        ) from None
+
+
+def resolved_call(x, kernel, **options) -> Call:
+    """The call, remembered; options that are equal but not alike, 1 and True, are kept apart."""
+    options = {name: frozen(value) for name, value in options.items()}
+    arguments = (x.shape, kernel.shape, jnp.result_type(x, kernel))
+    # What `preferred_element_type` means depends on whether 64 bits are enabled.
+    apart = (_types(tuple(options.values())), jax.config.read("jax_enable_x64"))
+    try:
+        return _remembered(*arguments, apart, **options)
+    except TypeError:  # an option that cannot be looked up is no option: say which one
+        return resolve_call(*arguments, **options)
+
+
+@functools.lru_cache(maxsize=4096)
+def _remembered(x_shape: Sizes, kernel_shape: Sizes, dtype: jnp.dtype, apart, **options) -> Call:
+    return resolve_call(x_shape, kernel_shape, dtype, **options)
+
+
+def frozen(value) -> Any:
+    """Lists and arrays as tuples, so that a call can be looked up."""
+    if type(value) in (int, str, bool, float, type(None)):
+        return value
+    if isinstance(value, jax.Array) and not isinstance(value, Tracer):
+        value = np.asarray(value)
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return value.item()
+    if type(value) is tuple or isinstance(value, list | range | np.ndarray):
+        return tuple(map(frozen, as_listed(value) or ()))
+    return value
+
+
+def _types(value):
+    return tuple(map(_types, value)) if type(value) is tuple else type(value)
+
+
+def _is_real(value) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
