@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from jconv.report.page import write_page
-from jconv.train import ConfigError, TrainConfig, load_config, train
+from jconv.train import ConfigError, TrainConfig, load_config, run_name, train
 from jconv.train.config import FilteredPhotos
 
 TOLERANCE = 1e-3  # of each tap, whose hidden values are of order one
@@ -31,7 +31,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     try:
-        config = load_config(arguments.config, TrainConfig, name=arguments.config.stem)
+        config = load_config(arguments.config, TrainConfig, name=run_name(arguments.config))
         if not isinstance(config.data, FilteredPhotos):
             raise ConfigError(
                 f"{arguments.config}: data.kind: must be 'filtered_photos', which has a hidden "
@@ -48,12 +48,14 @@ def main() -> int:
         print(f"learned kernel, after {summary['steps']} steps\n{last_kernel(run)}")
     print(f"largest difference {summary['kernel_error']:.1e}, allowed {TOLERANCE:.0e}")
     print(f"page {page}")
+    if summary["status"] == "interrupted":
+        return 130
     return 0 if summary["kernel_error"] <= TOLERANCE else 1
 
 
 def last_kernel(run: Path) -> np.ndarray:
     """The kernel that the run logged last, (rows, columns)."""
-    with np.load(max((run / "kernels").glob("*.npz"))) as kernels:
+    with np.load(max((run / "kernels").glob("*.npz"), key=lambda path: int(path.stem))) as kernels:
         (kernel,) = kernels.values()
     return kernel[..., 0, 0]
 

@@ -1,6 +1,9 @@
 """The command line: `jconv VERB ...`, each verb a few lines over a function of the library."""
 
+import contextlib
+import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +19,14 @@ import jconv
 from jconv.analysis import summarize
 from jconv.kernels import KERNELS
 from jconv.report.page import write_page
-from jconv.train import ConfigError, NetworkConfig, TrainConfig, load_config, run_folder
+from jconv.train import (
+    ConfigError,
+    NetworkConfig,
+    RunFailed,
+    TrainConfig,
+    load_config,
+    run_name,
+)
 from jconv.train import train as train_run
 from jconv.train.build import build_data, build_model
 
@@ -52,21 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
     words = sys.argv[1:] if arguments is None else list(arguments)
     verb, *rest = words or ["--help"]
-    if verb in ("-h", "--help", "help"):
-        print(USAGE.format(version=jconv.__version__))
-        return OK
-    if verb == "--version":
-        print(jconv.__version__)
-        return OK
-    if verb not in VERBS:
-        print(
-            f"jconv: `VERB` must be one of {list(VERBS)}. Received: {verb!r}.\n\n"
-            + USAGE.format(version=jconv.__version__),
-            file=sys.stderr,
-        )
-        return USAGE_ERROR
     try:
-        code = VERBS[verb](rest)
+        code = _call(verb, rest)
         sys.stdout.flush()
         return code
     except ValueError as error:
@@ -81,6 +78,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"jconv {verb}: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _call(verb: str, words: Sequence[str]) -> int:
+    usage = USAGE.format(version=jconv.__version__)
+    if verb in ("-h", "--help", "help"):
+        print(usage)
+        return OK
+    if verb == "--version":
+        print(jconv.__version__)
+        return OK
+    if verb not in VERBS:
+        print(
+            f"jconv: `VERB` must be one of {list(VERBS)}. Received: {verb!r}.\n\n{usage}",
+            file=sys.stderr,
+        )
+        return USAGE_ERROR
+    return VERBS[verb](words)
 
 
 @dataclass(frozen=True)
@@ -102,15 +116,15 @@ class TrainArguments:
 def train(words: Sequence[str]) -> int:
     """`jconv train CONFIG.yaml [--section.field VALUE ...]`."""
     path, rest = _leading_path(words, "train")
-    config = load_config(path, TrainConfig, name=path.stem)
+    config = load_config(path, TrainConfig, name=run_name(path))
     chosen = _parse(TrainArguments, f"train {path}", rest, default=TrainArguments(config))
-    run = chosen.runs / chosen.config.name
-    run_folder.check_free(run, overwrite=chosen.overwrite)
     try:
         run, summary = train_run(chosen.config, runs=chosen.runs, overwrite=chosen.overwrite)
-    except BaseException:
-        if (run / "summary.json").is_file():
-            print(f"jconv train: ended early; see {write_page(run)}", file=sys.stderr)
+    except RunFailed as error:
+        with contextlib.suppress(OSError):  # such as the full disk that ended the run
+            write_page(error.run)
+        if isinstance(error.__cause__, OSError):
+            raise OSError(str(error)) from None
         raise
     page = write_page(run)
     for name in ("test_accuracy", "kernel_error"):
@@ -150,7 +164,7 @@ def summary(words: Sequence[str]) -> int:
         Args:
           config: a file for `jconv train`, or one with `input_shape` and `model` alone.
         """
-        return load_config(config, TrainConfig, NetworkConfig, name=config.stem)
+        return load_config(config, TrainConfig, NetworkConfig, name=run_name(config))
 
     config = _parse(load, "summary", words)
     if isinstance(config, NetworkConfig):
@@ -188,7 +202,7 @@ def walkthrough(words: Sequence[str]) -> int:
             _matrix("x", x),
             np.asarray(KERNELS[kernel]()) if kernel in KERNELS else _matrix("kernel", kernel),
             stride=stride,
-            padding=int(padding) if padding.lstrip("-").isdigit() else padding,
+            padding=int(padding) if re.fullmatch("-?[0-9]+", padding) else padding,
             dilation=dilation,
             flip=flip,
         )
@@ -215,7 +229,7 @@ def _leading_path(words: Sequence[str], verb: str) -> tuple[Path, list[str]]:
         return Path(words[0]), list(words[1:])
     if words and words[0] in ("-h", "--help"):
         print(f"usage: jconv {verb} CONFIG.yaml [--section.field VALUE ...] [--overwrite]\n")
-        print(TrainArguments.__doc__)
+        print(inspect.cleandoc(TrainArguments.__doc__ or ""), end="\n\n")
         print(f"`jconv {verb} CONFIG.yaml --help` lists the values of that config.")
         sys.exit(OK)
     raise ConfigError(

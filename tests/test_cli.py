@@ -93,6 +93,12 @@ def test_bad_words_end_in_a_sentence_and_exit_code_2(words, expected, here, caps
     assert not (here / "runs").exists()
 
 
+def test_a_file_of_any_name_can_be_trained(here, capsys):
+    (here / "my run (2).yaml").write_text(TINY)
+    code, out, _ = call("train", "my run (2).yaml", "--steps", "1", capsys=capsys)
+    assert code == 0 and "runs/my_run_2_/report.html" in out
+
+
 def test_a_bad_config_leaves_nothing_behind(here, capsys):
     (here / "bad.yaml").write_text(TINY + "stepz: 4\n")
     code, _, err = call("train", "bad.yaml", capsys=capsys)

@@ -51,6 +51,13 @@ def problems(tmp_path, content):
         ({"model": {"kind": "parallel_net", "algorithm": "xlaa"}},
          "model.algorithm: must be 'auto', 'xla' or 'direct'. Did you mean `xla`?"),
         ({"model": {"kind": "conv"}}, "`model.kind` must be 'parallel_net' where `data.kind`"),
+        ({"data": {"kind": "filtered_photos", "kernel": "gaussian"}, "model": {"kind": "conv"},
+          "shift": 1}, "`loss` must be 'mse' where `data.kind` is 'filtered_photos'.\n"
+         "  `shift` must be 0 where `data.kind` is 'filtered_photos'.\n"
+         "  `model.kernel_size` must be [5, 5], that of `data.kernel`, which is 'gaussian'."),
+        ({"steps": 10**20}, "steps: must be less than or equal to 1000000000"),
+        ({"shift": 10**9}, "shift: must be less than or equal to 64"),
+        ({"data": {"kind": "digits", "test": 1e-9}}, "data.test: must be greater than or equal"),
         ({"data": {"kind": "filtered_photos", "kernel": "sobell"}, "loss": "mse"},
          "data.kernel: must be 'prewitt'"),
         ({"schedule": {"kind": "cosine", "warmup_steps": 5}}, "`schedule.warmup_steps` must be"),
@@ -90,7 +97,10 @@ def test_all_problems_are_told_at_once(tmp_path):
         ("? [a, b]\n: 1\n", "a key must be a word or a number"),
         ("steps: !!python/object/apply:os.system ['true']\n", "not YAML: could not determine"),
         ("\tsteps: 1", "not YAML"),
-        ("a: &x [*x]", "config.yaml"),
+        ("a: &x [*x]", "a: unknown key"),
+        ("[" * 5000, "holds what cannot be read"),
+        ("name: 2024-13-45", "holds what cannot be read"),
+        ("a: &a [1]\nname: [" + "*a, " * 30 + "]", "more than 20 aliases"),
     ],
 )
 def test_what_is_not_a_config_at_all(content, expected, tmp_path):
@@ -119,6 +129,16 @@ def test_numbers_as_people_write_them(tmp_path):
         "optimizer: {kind: adam, learning_rate: 1e-3}\n"
     )
     assert load_config(path, TrainConfig).optimizer.learning_rate == 1e-3
+
+
+def test_parts_of_a_file_may_be_used_again(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "data: {kind: digits}\nsteps: 5\n"
+        "model: {kind: parallel_net, blocks: [&small {1: 2, 3: 4}, {<<: *small, 5: 6}]}\n"
+    )
+    blocks = load_config(path, TrainConfig).model.blocks
+    assert blocks == ({1: 2, 3: 4}, {1: 2, 3: 4, 5: 6})
 
 
 def test_a_file_may_be_one_of_two_schemas(tmp_path):

@@ -250,7 +250,7 @@ def test_a_recovery_shows_hidden_and_learned_kernel_with_their_difference(recove
     difference = np.load(recovery / "kernels" / "000400.npz")["conv.kernel"].squeeze()
     difference -= np.load(recovery / "target.npz")["kernel"]
     worst = number(float(np.abs(difference).max()), 3)
-    assert "The hidden kernel recovered to within" in text
+    assert "The learned kernel differs from the hidden one by at most" in text
     assert f"differs from the hidden one by {worst} at most" in text
     assert text.count("−1.000") == 6  # the left column, hidden and learned
     power = int(np.floor(np.log10(np.abs(difference).max())))

@@ -1,6 +1,7 @@
 """Runs, small enough to be trained in a test."""
 
 import json
+import signal
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from flax import nnx
 from jconv.analysis.summary import EVALUATION
 from jconv.data import load_digits
 from jconv.report.page import write_page
-from jconv.train import TrainConfig, loop, train
+from jconv.train import RunFailed, TrainConfig, loop, train
 from jconv.train.build import build_model, build_schedule
 from jconv.train.checkpoint import restore_checkpoint, save_checkpoint
 from jconv.train.run_folder import RunExists
@@ -168,10 +169,18 @@ def test_a_run_is_never_overwritten_by_itself(finished, tmp_path):
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
     (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "config.yaml").write_text("of another program")
     (tmp_path / "tiny" / "thesis.tex").write_text("years of work")
-    with pytest.raises(RunExists, match="is not the folder of a run"):
+    with pytest.raises(RunExists, match="holds 'thesis.tex', which no run has written"):
         train(config(), runs=tmp_path, overwrite=True)
     assert (tmp_path / "tiny" / "thesis.tex").read_text() == "years of work"
+
+
+def test_overwrite_never_follows_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "tiny").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunExists, match="is not a folder of its own"):
+        train(config(), runs=tmp_path, overwrite=True)
 
 
 def test_overwrite_replaces_all_of_a_run(tmp_path):
@@ -190,36 +199,76 @@ def test_what_does_not_fit_the_data_leaves_no_folder_behind(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def interrupt_at(step, error):
-    """A train step that is interrupted at its `step`-th call."""
+def at_step(step, act):
+    """A train step that does something before its `step`-th call."""
     calls = iter(range(1, 10**9))
     original = loop.train_step
 
     def train_step(*args, **kwargs):
         if next(calls) == step:
-            raise error
+            act()
         return original(*args, **kwargs)
 
     return train_step
 
 
-def test_ctrl_c_leaves_a_run_that_can_be_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "train_step", interrupt_at(26, KeyboardInterrupt))
+@pytest.fixture
+def listening():
+    """A shell in the background starts its processes deaf to Ctrl-C; this one is not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_a_run_after_its_step(tmp_path, monkeypatch, listening):
+    press = lambda: signal.raise_signal(signal.SIGINT)
+    monkeypatch.setattr(loop, "train_step", at_step(25, press))
     run, summary = train(config(), runs=tmp_path)
     assert summary["status"] == "interrupted" and summary["steps"] == 25
     assert [line["step"] for line in lines(run)] == [1, 10, 20]
     assert max(path.stem for path in (run / "kernels").iterdir()) == "000025"
     assert (run / "checkpoints" / "000025").is_dir()
     assert 0 <= summary["test_accuracy"] <= 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    # What was kept after 25 steps is what 25 steps make.
+    whole, _ = train(config(name="whole", log={"every": 5, "kernels_every": 25}), runs=tmp_path)
+    for name, kernel in arrays(run / "kernels" / "000025.npz").items():
+        np.testing.assert_array_equal(kernel, arrays(whole / "kernels" / "000025.npz")[name])
+
+
+def test_a_second_ctrl_c_ends_it_at_once_and_it_is_not_called_finished(
+    tmp_path, monkeypatch, listening
+):
+    def press_twice():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(loop, "train_step", at_step(26, press_twice))
+    with pytest.raises(KeyboardInterrupt):
+        train(config(), runs=tmp_path)
+    summary = json.loads((tmp_path / "tiny" / "summary.json").read_text())
+    assert summary["status"] == "interrupted" and summary["steps"] == 25
 
 
 def test_a_failure_keeps_what_was_logged_and_is_not_swallowed(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "train_step", interrupt_at(26, RuntimeError("no more memory")))
-    with pytest.raises(RuntimeError, match="no more memory"):
+    def fail():
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(loop, "train_step", at_step(26, fail))
+    with pytest.raises(RunFailed, match="no space left.*What was logged until then") as error:
         train(config(), runs=tmp_path)
+    assert error.value.run == tmp_path / "tiny"
+    assert isinstance(error.value.__cause__, OSError)
     summary = json.loads((tmp_path / "tiny" / "summary.json").read_text())
-    assert summary["status"] == "failed" and "no more memory" in summary["error"]
+    assert summary["status"] == "failed" and "no space left" in summary["error"]
     assert [line["step"] for line in lines(tmp_path / "tiny")] == [1, 10, 20]
+
+
+def test_validation_keeps_its_own_rhythm(tmp_path):
+    run, _ = train(config(log={"every": 20, "evaluate_every": 15}, steps=35), runs=tmp_path)
+    logged = {line["step"]: "validation_loss" in line for line in lines(run)}
+    assert logged == {1: False, 15: True, 20: False, 30: True, 35: True}
 
 
 def test_cosine_warms_up_and_ends_at_nothing():

@@ -52,6 +52,11 @@ def split_by_share(
     order = rng.permutation(len(data))
     validation, test = (round(share * len(data)) for share in shares)
     train = len(data) - validation - test
+    if min(train, validation, test) < 1:
+        raise ValueError(
+            f"`validation` and `test` must leave at least one example to each split. Received: "
+            f"shares {shares} of {len(data)} examples. Take larger shares, or more examples."
+        )
     cuts = np.split(order, [train, train + validation])
     first, second, third = (data.take(cut) for cut in cuts)
     return first, second, third

@@ -22,7 +22,7 @@ def _reached(run: Run) -> str:
         return f"{percent(tested)} of {whose} named correctly"
     error = _latest(run, "kernel_error")
     if error is not None:
-        return f"The hidden kernel recovered to within {number(error, 2)}"
+        return f"The learned kernel differs from the hidden one by at most {number(error, 2)}"
     validated = _latest(run, "validation_accuracy")
     if validated is not None:
         return f"{percent(validated)} of the validation images named correctly"

@@ -20,10 +20,11 @@ def _no_bool(value):
 
 Int = Annotated[int, BeforeValidator(_no_bool)]
 Real = Annotated[float, BeforeValidator(_no_bool)]
-Count = Annotated[Int, Field(ge=1)]
+Count = Annotated[Int, Field(ge=1, le=10**9)]
+Width = Annotated[Int, Field(ge=1, le=2**16)]  # channels of a layer
 Share = Annotated[Real, Field(ge=0, lt=1)]
 KernelSize = Annotated[Int, Field(ge=1, le=99)]
-Widths = Annotated[dict[KernelSize, Count], Field(min_length=1)]
+Widths = Annotated[dict[KernelSize, Width], Field(min_length=1)]
 if TYPE_CHECKING:
     AlgorithmName: TypeAlias = str
     KernelName: TypeAlias = str
@@ -42,8 +43,8 @@ class Digits(Section):
     """The 1,797 digits of 8x8 pixels that ship with jconv."""
 
     kind: Literal["digits"] = "digits"
-    validation: Annotated[Real, Field(gt=0, lt=0.5)] = 0.1  # share of the examples
-    test: Annotated[Real, Field(gt=0, lt=0.5)] = 0.2  # share of the examples
+    validation: Annotated[Real, Field(ge=0.01, lt=0.5)] = 0.1  # share of the examples
+    test: Annotated[Real, Field(ge=0.01, lt=0.5)] = 0.2  # share of the examples
     seed: Annotated[Int, Field(ge=0)] = 0  # draws the split
 
 
@@ -52,10 +53,10 @@ class FilteredPhotos(Section):
 
     kind: Literal["filtered_photos"] = "filtered_photos"
     kernel: KernelName = "prewitt"
-    patches: Count = 1024
+    patches: Annotated[Int, Field(ge=10, le=10**6)] = 1024
     size: Annotated[Int, Field(ge=8, le=256)] = 32  # pixels of a patch's side
-    validation: Annotated[Real, Field(gt=0, lt=0.5)] = 0.1
-    test: Annotated[Real, Field(gt=0, lt=0.5)] = 0.1
+    validation: Annotated[Real, Field(ge=0.01, lt=0.5)] = 0.1
+    test: Annotated[Real, Field(ge=0.01, lt=0.5)] = 0.1
     seed: Annotated[Int, Field(ge=0)] = 0
 
 
@@ -129,7 +130,7 @@ class Cosine(Section):
 
 
 class Log(Section):
-    """How often a run writes; in steps. The first and the last step always count."""
+    """How often a run writes; in steps. The last step always counts."""
 
     every: Count = 10  # a line of metrics.jsonl
     evaluate_every: Count = 100  # the validation split
@@ -154,24 +155,32 @@ class TrainConfig(Section):
     schedule: Schedule = Constant()
     steps: Count
     batch_size: Count = 64
-    shift: Annotated[Int, Field(ge=0)] = 0  # pixels by which images are moved at random
+    shift: Annotated[Int, Field(ge=0, le=64)] = 0  # pixels by which images are moved at random
     log: Log = Log()
 
     @model_validator(mode="after")
     def _parts_fit(self):
+        problems = []
         if isinstance(self.data, FilteredPhotos):
+            where = "where `data.kind` is 'filtered_photos'"
             if self.loss != "mse":
-                raise ValueError("`loss` must be 'mse' where `data.kind` is 'filtered_photos'")
-            if not isinstance(self.model, ConvModel):
-                raise ValueError(
-                    "`model.kind` must be 'conv' where `data.kind` is 'filtered_photos'"
-                )
+                problems.append(f"`loss` must be 'mse' {where}")
             if self.shift:
-                raise ValueError("`shift` must be 0 where `data.kind` is 'filtered_photos'")
+                problems.append(f"`shift` must be 0 {where}")
+            size = KERNELS[self.data.kernel]().shape
+            if not isinstance(self.model, ConvModel):
+                problems.append(f"`model.kind` must be 'conv' {where}")
+            elif self.model.kernel_size != size:
+                problems.append(
+                    f"`model.kernel_size` must be {list(size)}, that of `data.kernel`, "
+                    f"which is {self.data.kernel!r}"
+                )
         elif not isinstance(self.model, ParallelNetModel):
-            raise ValueError("`model.kind` must be 'parallel_net' where `data.kind` is 'digits'")
+            problems.append("`model.kind` must be 'parallel_net' where `data.kind` is 'digits'")
         if isinstance(self.schedule, Cosine) and self.schedule.warmup_steps >= self.steps:
-            raise ValueError("`schedule.warmup_steps` must be below `steps`")
+            problems.append("`schedule.warmup_steps` must be below `steps`")
+        if problems:
+            raise ValueError(".\n  ".join(problems))
         return self
 
 

@@ -1,6 +1,7 @@
 """Reading a config file: every problem in it is told at once, with what would be right."""
 
 import difflib
+import re
 import reprlib
 import types
 import typing
@@ -10,8 +11,10 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from yaml.composer import ComposerError
 
 MOST_BYTES = 1_000_000
+MOST_ALIASES = 20
 
 SectionType = TypeVar("SectionType", bound=BaseModel)
 
@@ -40,6 +43,11 @@ def load_config(path: Path | str, *schemas: type[SectionType], **defaults: Any) 
         raise ConfigError(f"{path}: {describe(error, schema)}") from None
 
 
+def run_name(path: Path) -> str:
+    """What a run is called after its file, without what should not stand in a folder's name."""
+    return re.sub(r"[^\w.-]+", "_", path.stem).lstrip("._-") or "run"
+
+
 def read_yaml(path: Path) -> dict:
     """The mapping in a YAML file.
 
@@ -47,6 +55,8 @@ def read_yaml(path: Path) -> dict:
       ConfigError: where there is no such file, or no mapping in it.
     """
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ConfigError(f"{path}: is not a file, but a pipe or a device.")
         if path.stat().st_size > MOST_BYTES:
             raise ConfigError(
                 f"{path}: must be a config of at most {MOST_BYTES:,} bytes. "
@@ -65,6 +75,8 @@ def read_yaml(path: Path) -> dict:
         content = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {_one_line(error)}") from None
+    except (ValueError, RecursionError) as error:  # a date that is none, a thousand brackets
+        raise ConfigError(f"{path}: holds what cannot be read: {error}.") from None
     if content is None:
         raise ConfigError(f"{path}: is empty. configs/ has files to start from.")
     if not isinstance(content, dict):
@@ -187,11 +199,24 @@ def _short(value) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which a key that stands twice is an error, and 1e-3 a number."""
+    """Safe YAML in which a key that stands twice is an error, and so are very many aliases."""
+
+    aliases = 0
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            self.aliases += 1
+            if self.aliases > MOST_ALIASES:  # a few dozen can stand for billions of things
+                mark = self.peek_event().start_mark
+                problem = f"more than {MOST_ALIASES} aliases"
+                raise ComposerError(None, None, problem, mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, list | dict | set):
                 raise yaml.constructor.ConstructorError(

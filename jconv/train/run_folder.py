@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,20 @@ from pydantic import BaseModel
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
+CONTENTS = {
+    "config.yaml",
+    "environment.json",
+    "layers.json",
+    "target.npz",
+    "metrics.jsonl",
+    "tensorboard",
+    "kernels",
+    "checkpoints",
+    "summary.json",
+    "report.html",
+}
+
+
 class RunExists(ValueError):
     """There is a run of this name already, and nothing of it was touched."""
 
@@ -32,18 +47,23 @@ def check_free(run: Path, *, overwrite: bool) -> None:
       RunExists: if there is something at `run` that may not be replaced. Even with `overwrite`,
         a folder that is not a run is never replaced.
     """
-    if not run.exists():
+    if not os.path.lexists(run):
         return
     if not overwrite:
         raise RunExists(
             f"{run} exists, and a run is never overwritten by itself. "
             f"Choose another `--name`, or replace it with `--overwrite`."
         )
-    if not (run / "config.yaml").is_file() and (not run.is_dir() or any(run.iterdir())):
-        raise RunExists(
-            f"{run} is not the folder of a run (it has no config.yaml), so `--overwrite` leaves "
-            f"it alone. Choose another `--name`, or remove it yourself."
-        )
+    if run.is_symlink() or not run.is_dir():
+        foreign = "is not a folder of its own"
+    elif unknown := sorted({path.name.removesuffix(".part") for path in run.iterdir()} - CONTENTS):
+        foreign = f"holds {unknown[0]!r}, which no run has written"
+    else:
+        return
+    raise RunExists(
+        f"{run} {foreign}, so `--overwrite` leaves it alone. "
+        f"Choose another `--name`, or remove it yourself."
+    )
 
 
 def create(run: Path, config: BaseModel, *, overwrite: bool) -> None:
@@ -52,10 +72,16 @@ def create(run: Path, config: BaseModel, *, overwrite: bool) -> None:
     if run.exists():
         shutil.rmtree(run)
     run.mkdir(parents=True)
-    # The discriminating `kind` first, as a person would write it.
-    content = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    content = yaml.safe_dump(_plain(config.model_dump()), sort_keys=False, allow_unicode=True)
     write_text(run / "config.yaml", content)
     write_json(run / "environment.json", environment())
+
+
+def _plain(content):
+    """Lists for tuples, which YAML does not have."""
+    if isinstance(content, dict):
+        return {key: _plain(value) for key, value in content.items()}
+    return list(map(_plain, content)) if isinstance(content, list | tuple) else content
 
 
 def environment() -> dict:
@@ -71,25 +97,22 @@ def environment() -> dict:
         "git_commit": _git_commit(),
         "tuning_table": None,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
 
 
 def _git_commit() -> str | None:
     """The commit of jconv's own source, if it is a checkout; marked if it was changed since."""
-    command = [
-        "git",
-        "-C",
-        str(Path(__file__).parent),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=40",
-    ]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        _git("ls-files", "--error-unmatch", __file__)  # a repository around it is another project
+        return _git("describe", "--always", "--dirty", "--abbrev=40")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _git(*words: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parent), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @contextlib.contextmanager
