@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import math
 import numbers
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -14,9 +15,9 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 
-from jconv.algorithms import ALGORITHMS, Algorithm, resolve_algorithm
-from jconv.algorithms.algorithm import Precision, Problem
-from jconv.layout import resolve_layout, spatial_sizes
+from jconv.algorithms.algorithm import Precision
+from jconv.layout import canonical_kernel, resolve_layout, spatial_sizes
+from jconv.plan import Plan, resolve_plan
 from jconv.window import Pads, Sizes, Window, as_listed, make_window, resolve_padding_mode
 
 
@@ -33,7 +34,7 @@ class Call:
     dtype: jnp.dtype
     precision: Precision
     preferred_element_type: jnp.dtype
-    algorithm: Algorithm | str
+    plan: Plan
     tolerance: float | None
 
 
@@ -69,7 +70,7 @@ def resolve_call(
         input_dilation=input_dilation,
         may_be_empty=may_be_empty,
     )
-    window, mode_padding = _split_padding(window, padding_mode)
+    window, mode_padding = split_padding(window, padding_mode)
     if flip not in (True, False):
         raise ValueError(f"`flip` must be True or False. Received: flip={flip!r}.")
     if not jnp.issubdtype(dtype, jnp.number):
@@ -82,7 +83,7 @@ def resolve_call(
             f"`tolerance` must be None or a positive number, such as 1e-4. "
             f"Received: tolerance={tolerance!r}."
         )
-    call = Call(
+    return Call(
         window=window,
         mode_padding=mode_padding,
         padding_mode=padding_mode,
@@ -92,12 +93,9 @@ def resolve_call(
         dtype=dtype,
         precision=_resolve_precision(precision),
         preferred_element_type=_resolve_dtype(preferred_element_type, dtype),
-        algorithm=resolve_algorithm(algorithm),
+        plan=resolve_plan(algorithm),
         tolerance=tolerance,
     )
-    if isinstance(call.algorithm, Algorithm):
-        _check_supported(call.algorithm, call, x_shape, kernel_shape)
-    return call
 
 
 def check_ranks(
@@ -127,10 +125,16 @@ def check_ranks(
     return rank
 
 
-def _check_channels(channels: int, kernel_shape: Sizes, layout, groups) -> None:
-    out, into = (kernel_shape[axis] for axis in layout.rhs_spec[:2])
+def positive_groups(groups) -> int:
+    """The number of groups, checked."""
     if not isinstance(groups, numbers.Integral) or isinstance(groups, bool) or groups < 1:
         raise ValueError(f"`groups` must be a positive int. Received: groups={groups!r}.")
+    return int(groups)
+
+
+def _check_channels(channels: int, kernel_shape: Sizes, layout, groups) -> None:
+    out, into = (kernel_shape[axis] for axis in layout.rhs_spec[:2])
+    groups = positive_groups(groups)
     for name, count in (("input", channels), ("output", out)):
         if count % groups:
             raise ValueError(
@@ -148,7 +152,7 @@ def _check_channels(channels: int, kernel_shape: Sizes, layout, groups) -> None:
         )
 
 
-def _split_padding(window: Window, mode: str) -> tuple[Window, Pads]:
+def split_padding(window: Window, mode: str) -> tuple[Window, Pads]:
     """Padding of a mode other than zeros becomes part of the input; a crop stays a crop."""
     if resolve_padding_mode(mode) == "zeros" or not any(
         side > 0 for pair in window.padding for side in pair
@@ -171,26 +175,6 @@ def _split_padding(window: Window, mode: str) -> tuple[Window, Pads]:
     inner = Window(size, window.taps, window.stride, cropped, window.dilation,
                    window.input_dilation)  # fmt: skip
     return inner, added
-
-
-def _check_supported(algorithm: Algorithm, call: Call, x_shape: Sizes, kernel_shape: Sizes) -> None:
-    lhs, rhs = call.layout.lhs_spec, call.layout.rhs_spec
-    problem = Problem(
-        window=call.window,
-        pairs=1,
-        images=x_shape[lhs[0]],
-        groups=call.groups,
-        inputs=kernel_shape[rhs[1]],
-        outputs=kernel_shape[rhs[0]] // call.groups,
-        dtype=call.dtype,
-    )
-    reason = algorithm.supports(problem)
-    if reason is not None:
-        able = [name for name, other in ALGORITHMS.items() if other.supports(problem) is None]
-        raise ValueError(
-            f"`algorithm` must be one that can do this convolution: {able}. "
-            f"Received: algorithm={algorithm!r}, which cannot, because {reason}."
-        )
 
 
 def _resolve_precision(precision) -> Precision:
@@ -247,20 +231,34 @@ def as_array(name: str, value) -> jax.Array:
 
 
 def resolved_call(x, kernel, **options) -> Call:
-    """The call, remembered; options that are equal but not alike, 1 and True, are kept apart."""
+    """The call, remembered, with the plan for this kernel where the plan depends on values."""
+    return resolved(resolve_call, x, kernel, **options)
+
+
+def resolved(resolve: Callable[..., Call], x, kernel, **options) -> Call:
+    """The same for another door, whose own `resolve` takes shapes and a dtype."""
+    call = _call_of_shapes(resolve, x, kernel, **options)
+    if not call.plan.reads_kernel or isinstance(kernel, Tracer):
+        return call
+    value = canonical_kernel(np.asarray(kernel), call.layout.rhs_spec, call.groups)
+    return replace(call, plan=call.plan.for_kernel(value))
+
+
+def _call_of_shapes(resolve: Callable[..., Call], x, kernel, **options) -> Call:
+    """Options that are equal but not alike, 1 and True, are kept apart."""
     options = {name: frozen(value) for name, value in options.items()}
     arguments = (x.shape, kernel.shape, jnp.result_type(x, kernel))
     # What `preferred_element_type` means depends on whether 64 bits are enabled.
     apart = (_types(tuple(options.values())), jax.config.read("jax_enable_x64"))
     try:
-        return _remembered(*arguments, apart, **options)
+        return _remembered(resolve, *arguments, apart, **options)
     except TypeError:  # an option that cannot be looked up is no option: say which one
-        return resolve_call(*arguments, **options)
+        return resolve(*arguments, **options)
 
 
 @functools.lru_cache(maxsize=4096)
-def _remembered(x_shape: Sizes, kernel_shape: Sizes, dtype: jnp.dtype, apart, **options) -> Call:
-    return resolve_call(x_shape, kernel_shape, dtype, **options)
+def _remembered(resolve, x_shape: Sizes, kernel_shape: Sizes, dtype, apart, **options) -> Call:
+    return resolve(x_shape, kernel_shape, dtype, **options)
 
 
 def frozen(value) -> Any:

@@ -14,9 +14,11 @@ from jax import lax
 from jconv.algorithms import Algorithm
 from jconv.call import Call, as_array, check_ranks, frozen, resolve_call, resolved_call
 from jconv.layout import canonical_input, canonical_kernel, from_canonical, resolve_layout
+from jconv.plan import Plan
 from jconv.primitive import convolve
+from jconv.window import Pads
 
-_JNP_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+JNP_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 def conv(
@@ -33,7 +35,7 @@ def conv(
     flip: bool = False,
     precision: Any = None,
     preferred_element_type: Any = None,
-    algorithm: str | Algorithm = "auto",
+    algorithm: str | Algorithm | Plan = "auto",
     tolerance: float | None = None,
 ) -> jax.Array:
     """Slides a kernel over an input, in one, two, three or more dimensions.
@@ -64,9 +66,10 @@ def conv(
       precision: as in `lax.conv_general_dilated`.
       preferred_element_type: dtype of the result; by default what input and kernel promote to.
         16-bit floats are always summed in float32.
-      algorithm: `"auto"`, a name in `jconv.ALGORITHMS`, or one of its values.
+      algorithm: `"auto"`, a name in `jconv.ALGORITHMS`, one of its values, which the gradients
+        use too where they can, or a `jconv.Plan` of all three.
       tolerance: keeps `"auto"` from algorithms whose error bound is larger, and larger than that
-        of `"xla"`, which is never barred.
+        of `"xla"`, which is never barred; None is 1e-4 in float32, 1e-12 in float64.
 
     Returns:
       The output, `(n, *space, co)` in the layout of the input.
@@ -198,7 +201,7 @@ def conv_general_dilated(
     preferred_element_type: Any = None,
     out_sharding: Any = None,
     *,
-    algorithm: str | Algorithm = "auto",
+    algorithm: str | Algorithm | Plan = "auto",
     padding_mode: str = "zeros",
 ) -> jax.Array:
     """`lax.conv_general_dilated` by jconv's algorithms, to put in its place.
@@ -289,6 +292,11 @@ def output_shape(
     return tuple(shape)
 
 
+def beyond_border(x, added: Pads, mode: str):
+    """Continues a canonical input beyond its border."""
+    return jnp.pad(x, [(0, 0), (0, 0), *added, (0, 0), (0, 0)], mode=JNP_MODES[mode])
+
+
 @functools.partial(jax.jit, static_argnums=2, inline=True)
 def _convolve(x, kernel, call: Call):
     """One cached `jit` for eager calls, inlined where it is traced."""
@@ -299,13 +307,14 @@ def _convolve(x, kernel, call: Call):
     x = canonical_input(x, lhs_spec, call.groups)
     kernel = canonical_kernel(kernel, rhs_spec, call.groups)
     if call.mode_padding:
-        edges = [(0, 0), (0, 0), *call.mode_padding, (0, 0), (0, 0)]
-        x = jnp.pad(x, edges, mode=_JNP_MODE[call.padding_mode])
+        x = beyond_border(x, call.mode_padding, call.padding_mode)
     y = convolve(
         x,
         kernel,
         window=call.window,
-        algorithm=call.algorithm,
+        algorithm=call.plan.forward,
+        input_gradient=call.plan.input_gradient,
+        kernel_gradient=call.plan.kernel_gradient,
         tolerance=call.tolerance,
         precision=call.precision,
         preferred_element_type=call.preferred_element_type,

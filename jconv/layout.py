@@ -75,9 +75,9 @@ def canonical_input(x, spec: Sequence[int], groups: int):
 def canonical_kernel(kernel, spec: Sequence[int], groups: int):
     """Brings `kernel` to (1, *taps, g, c, f)."""
     out, into, *space = spec
-    kernel = jnp.transpose(kernel, (*space, into, out))
+    kernel = kernel.transpose(*space, into, out)
     kernel = kernel.reshape(1, *kernel.shape[:-1], groups, kernel.shape[-1] // groups)
-    return jnp.swapaxes(kernel, -3, -2)
+    return kernel.swapaxes(-3, -2)
 
 
 def from_canonical(y, spec: Sequence[int]):

@@ -14,17 +14,20 @@ algorithm that suits its own shapes, and no algorithm is ever differentiated thr
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.core import ShapedArray
+from jax.experimental import jet
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from jconv.algorithms import ALGORITHMS, Algorithm
 from jconv.algorithms.algorithm import Precision, Problem, accumulator
+from jconv.plan import Chosen, for_any_kernel, lenient, settle
 from jconv.selection import choose
 from jconv.sharding import output_sharding, placed_like, sharded, varying_alike
 from jconv.window import Window
@@ -37,7 +40,9 @@ def convolve(
     kernel: jax.Array,
     *,
     window: Window,
-    algorithm: Algorithm | str,
+    algorithm: Chosen,
+    input_gradient: Chosen,
+    kernel_gradient: Chosen,
     tolerance: float | None,
     precision: Precision,
     preferred_element_type: jnp.dtype,
@@ -48,17 +53,25 @@ def convolve(
       x: inputs (b, n, *input, g, c).
       kernel: kernels (b, *taps, g, c, f).
       window: the spatial axes.
-      algorithm: a value, or `"auto"` to choose when the program is lowered.
+      algorithm: of this convolution; `"auto"` is chosen when the program is lowered.
+      input_gradient: the algorithm of the derivative in `x`.
+      kernel_gradient: the algorithm of the derivative in `kernel`.
       tolerance: the error bound that `"auto"` keeps to.
       precision: as in `lax.dot_general`.
       preferred_element_type: dtype of the result.
+
+    Raises:
+      ValueError: where the algorithm cannot do this convolution.
     """
     x, kernel = varying_alike(x, kernel)
+    problem = Problem.of(x, kernel, window, preferred_element_type)
     return conv_p.bind(
         x,
         kernel,
         window=window,
-        algorithm=algorithm,
+        algorithm=settle(algorithm, problem),
+        input_gradient=input_gradient,
+        kernel_gradient=kernel_gradient,
         tolerance=tolerance,
         precision=precision,
         preferred_element_type=preferred_element_type,
@@ -70,7 +83,9 @@ def _evaluate(x, kernel, **params):
     return sharded(partial(_on_one_device, **params), x, kernel, shape)
 
 
-def _on_one_device(x, kernel, *, window, algorithm, tolerance, precision, preferred_element_type):
+def _on_one_device(
+    x, kernel, *, window, algorithm, tolerance, precision, preferred_element_type, **_
+):
     def run(algorithm: Algorithm):
         return lambda x, kernel: algorithm(
             x, kernel, window, precision=precision, preferred_element_type=preferred_element_type
@@ -78,7 +93,7 @@ def _on_one_device(x, kernel, *, window, algorithm, tolerance, precision, prefer
 
     if algorithm != "auto":
         return run(algorithm)(x, kernel)
-    problem = Problem.of(x, kernel, window)
+    problem = Problem.of(x, kernel, window, preferred_element_type)
     on_cpu, elsewhere = (
         choose(problem, platform, tolerance).algorithm for platform in ("cpu", "other")
     )
@@ -108,18 +123,39 @@ def _output_shape(x, kernel, window: Window):
 conv_p.def_impl(
     jax.jit(
         _evaluate,
-        static_argnames=("window", "algorithm", "tolerance", "precision", "preferred_element_type"),
+        static_argnames=(
+            "window",
+            "algorithm",
+            "input_gradient",
+            "kernel_gradient",
+            "tolerance",
+            "precision",
+            "preferred_element_type",
+        ),
     )
 )
 mlir.register_lowering(conv_p, mlir.lower_fun(_evaluate, multiple_results=False))
 
 
+def transposed_kernel(kernel: jax.Array) -> jax.Array:
+    """The kernel of the input gradient: taps reversed, input and output channels exchanged."""
+    return jnp.swapaxes(jnp.flip(kernel, range(1, kernel.ndim - 3)), -2, -1)
+
+
 def _input_gradient(y_bar, x, kernel, *, window, preferred_element_type, **params):
     """x_bar[b, n, i, g, c] = sum over t, f of y_bar[b, n, o, g, f] kernel[b, t, g, c, f]."""
-    flipped = jnp.flip(kernel, range(1, window.rank + 1))
-    y_bar, kernel = _one_dtype(y_bar, jnp.swapaxes(flipped, -2, -1))
-    x_bar = convolve(y_bar, kernel, window=window.input_gradient(),
-                     preferred_element_type=x.aval.dtype, **params)  # fmt: skip
+    y_bar, kernel = _one_dtype(y_bar, transposed_kernel(kernel))
+    # The derivative of this one in `y_bar` is the forward convolution again.
+    algorithm, gradient = params.pop("algorithm"), params.pop("input_gradient")
+    x_bar = convolve(
+        y_bar,
+        kernel,
+        window=window.input_gradient(),
+        preferred_element_type=x.aval.dtype,
+        algorithm=gradient,
+        input_gradient=lenient(algorithm),
+        **params,
+    )
     return placed_like(x_bar, x.aval)
 
 
@@ -128,10 +164,24 @@ def _kernel_gradient(y_bar, x, kernel, *, window, preferred_element_type, **para
     x, y_bar = _one_dtype(x, y_bar)
     # (b, n, *i, g, c) -> (b, c, *i, g, n) and (b, n, *o, g, f) -> (b, *o, g, n, f)
     x, y_bar = jnp.swapaxes(x, 1, -1), jnp.moveaxis(y_bar, 1, -2)
-    kernel_bar = convolve(x, y_bar, window=window.kernel_gradient(),
-                          preferred_element_type=kernel.aval.dtype, **params)  # fmt: skip
+    algorithm, gradient = params.pop("algorithm"), params.pop("kernel_gradient")
+    kernel_bar = convolve(
+        x,
+        y_bar,
+        window=window.kernel_gradient(),
+        preferred_element_type=kernel.aval.dtype,
+        algorithm=gradient,
+        kernel_gradient=lenient(for_any_kernel(algorithm)),
+        **_for_any_kernel(params),
+    )
     kernel_bar = jnp.moveaxis(kernel_bar, 1, -2)  # (b, c, *t, g, f) -> (b, *t, g, c, f)
     return placed_like(kernel_bar, kernel.aval)
+
+
+def _for_any_kernel(params):
+    """The parameters of a convolution in which something else takes the kernel's place."""
+    choices = ("algorithm", "input_gradient", "kernel_gradient")
+    return {name: for_any_kernel(p) if name in choices else p for name, p in params.items()}
 
 
 def _one_dtype(x, y):
@@ -143,7 +193,33 @@ def _one_dtype(x, y):
     return x.astype(dtype), y.astype(dtype)
 
 
+def _along_x(dx, x, kernel, **params):
+    return convolve(dx, kernel, **params)
+
+
+def _along_kernel(dkernel, x, kernel, **params):
+    return convolve(x, dkernel, **_for_any_kernel(params))
+
+
 ad.defbilinear(conv_p, _input_gradient, _kernel_gradient)
+ad.defjvp(conv_p, _along_x, _along_kernel)
+
+
+def _taylor(primals, series, **params):
+    """The coefficients of a product of two power series, for `jax.experimental.jet`."""
+    xs, kernels = ([primal, *terms] for primal, terms in zip(primals, series, strict=True))
+
+    def product(j, k):
+        if any(type(term) is jet.ZeroSeries for term in (xs[j], kernels[k])):
+            return 0
+        own = params if k == 0 else _for_any_kernel(params)
+        return math.comb(j + k, j) * convolve(xs[j], kernels[k], **own)
+
+    y, *terms = (sum(product(j, n - j) for j in range(n + 1)) for n in range(len(xs)))
+    return y, terms
+
+
+jet.jet_rules[conv_p] = _taylor
 
 
 def _batch(args, axes, **params):
@@ -155,6 +231,8 @@ def _batch(args, axes, **params):
         y = convolve(x.reshape(x.shape[0], v * x.shape[2], *x.shape[3:]), kernel, **params)
         return y.reshape(y.shape[0], v, x.shape[2], *y.shape[2:]), 1
     v = kernel.shape[kernel_axis]
+    if x_axis is None and _for_any_kernel(params) != params:
+        x, x_axis = jnp.broadcast_to(x, (v, *x.shape)), 0  # side by side, ranks would add up
     if x_axis is None:
         kernel = jnp.moveaxis(kernel, kernel_axis, -2)
         y = convolve(x, kernel.reshape(*kernel.shape[:-2], v * kernel.shape[-1]), **params)

@@ -11,6 +11,8 @@ from jconv.algorithms.algorithm import Problem
 # Terms up to which `direct` writes its sum out, and was fastest on each depthwise kernel measured.
 MOST_TERMS = Direct.unroll
 
+TOLERANCES = {"float32": 1e-4, "complex64": 1e-4, "float64": 1e-12, "complex128": 1e-12}
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -28,10 +30,13 @@ def choose(problem: Problem, platform: str, tolerance: float | None = None) -> C
     Args:
       problem: the convolution; a gradient is a problem of its own.
       platform: `"cpu"`, `"gpu"` or `"tpu"`.
-      tolerance: bars algorithms whose error bound exceeds both it and that of `"xla"`.
+      tolerance: bars algorithms whose error bound exceeds both it and that of `"xla"`; 1e-4 for
+        results in float32 and 1e-12 in float64 if None.
     """
     preferred = _preferred(problem, platform)
-    limit = max(tolerance or 0.0, ALGORITHMS["xla"].error_bound(problem))
+    if tolerance is None:
+        tolerance = TOLERANCES.get(str(problem.result or problem.dtype), 0.0)
+    limit = max(tolerance, ALGORITHMS["xla"].error_bound(problem))
     if ALGORITHMS[preferred.algorithm].error_bound(problem) > limit:
         return Choice("xla", f"{preferred.algorithm} may err by more than {limit:.1e}")
     return preferred

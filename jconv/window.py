@@ -100,17 +100,18 @@ class Window:
         return math.prod(map(_meetings, self.output, self.taps, self.stride, self.dilation,
                              self.padding, self.input_dilation))  # fmt: skip
 
-    def input_gradient(self) -> Window:
+    def input_gradient(self, output: Sizes | None = None) -> Window:
         """The window that takes the output's cotangent to the input's, the taps reversed.
 
         `o * stride = i * input_dilation + pad - t * dilation`: stride and input dilation trade
-        places, and reversing the taps turns `-t` into `+t`.
+        places, and reversing the taps turns `-t` into `+t`. An `output` given in place of the
+        window's own has zeros beyond it, or is cropped.
         """
         low = [span - 1 - before for span, (before, _) in zip(self.span, self.padding, strict=True)]
         return _window_with_output(
             wanted=self.input,
             low=low,
-            input=self.output,
+            input=self.output if output is None else output,
             taps=self.taps,
             stride=self.input_dilation,
             dilation=self.dilation,
@@ -243,8 +244,8 @@ def make_window(
     return window
 
 
-def per_axis(name: str, value: int | Sequence[int], rank: int) -> Sizes:
-    """One positive whole number per spatial axis, from one for all or one for each."""
+def per_axis(name: str, value: int | Sequence[int], rank: int, *, least: int = 1) -> Sizes:
+    """One whole number, at least `least`, per spatial axis, from one for all or one for each."""
     values = as_listed(value)
     if values is None:
         values = (value,) * rank
@@ -253,7 +254,7 @@ def per_axis(name: str, value: int | Sequence[int], rank: int) -> Sizes:
             f"`{name}` must be one int, or one for each of the {rank} spatial axes. "
             f"Received: {name}={value!r}, which has {len(values)}."
         )
-    return tuple(_integer(name, v, least=1) for v in values)
+    return tuple(_integer(name, v, least=least) for v in values)
 
 
 def resolve_padding(padding: Any, dilated: Sizes, span: Sizes, stride: Sizes) -> Pads:

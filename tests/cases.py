@@ -1,5 +1,10 @@
-"""The windows on which every algorithm is held to the definition."""
+"""The windows on which every algorithm is held to the definition.
 
+`CASES` are picked by hand, one for each thing that can go wrong; `GRID` goes through kernels of
+every size with every kind of gap and padding, in one, two and three dimensions.
+"""
+
+import itertools
 from dataclasses import dataclass, field
 
 
@@ -88,3 +93,34 @@ CASES = [
     _case("empty-input", (2, 0, 5, 2), (3, 3, 2, 3)),
     _case("one-pixel", (1, 1, 1, 1), (1, 1, 1, 1)),
 ]  # fmt: skip
+
+
+# (stride, dilation, input dilation): each alone, together, and with common divisors.
+GAPS = [(1, 1, 1), (2, 1, 1), (3, 1, 1), (1, 2, 1), (1, 3, 1), (1, 1, 2), (1, 1, 3), (2, 2, 1),
+        (2, 3, 1), (2, 1, 2), (3, 1, 2), (1, 2, 2), (4, 2, 2), (2, 3, 4)]  # fmt: skip
+# (input channels per group, output channels per group, groups), taken in turn.
+CHANNELS = [(2, 3, 1), (1, 1, 3), (1, 2, 2), (2, 1, 2), (3, 2, 1)]
+
+
+def _grid(rank, taps, gaps, paddings):
+    channels = itertools.cycle(CHANNELS)
+    for k, (s, d, e), padding in itertools.product(taps, gaps, paddings):
+        into, out, groups = next(channels)
+        size = tuple(d * (k - 1) // e + 3 + axis for axis in range(rank))
+        # The last axis has one tap less or more, and the other axes' gaps are not its own.
+        last = (k + 1 if k < 3 else k - 1) if rank > 1 else k
+        own = rank > 1 and k % 2 == 1
+        s_, d_, e_ = ((gap,) * (rank - 1) + (1 if own else gap,) for gap in (s, d, e))
+        yield _case(
+            f"{rank}d-{k}-s{s}-d{d}-e{e}-{padding}",
+            (2 if rank < 3 else 1, *size, into * groups),
+            (*(k,) * (rank - 1), last, into, out * groups),
+            stride=s_, dilation=d_, input_dilation=e_, padding=padding, groups=groups,
+        )  # fmt: skip
+
+
+GRID = [
+    *_grid(1, (1, 2, 3, 4, 5, 7, 11), GAPS, ("SAME", "FULL")),
+    *_grid(2, (1, 2, 3, 4, 7), GAPS[:11], ("SAME_LOWER", 2)),
+    *_grid(3, (2, 3), GAPS[:8], ("VALID",)),
+]

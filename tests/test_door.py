@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from definition import conv_by_definition
+from entries import EXACT
 from jax import lax
 
 import jconv
@@ -168,7 +169,7 @@ LAX_CASES = [
 
 @pytest.mark.parametrize("options", LAX_CASES, ids=str)
 @pytest.mark.parametrize("numbers", [None, ("NHWC", "HWIO", "NHWC"), ("CNHW", "IOHW", "HWNC")])
-@pytest.mark.parametrize("algorithm", jconv.ALGORITHMS)
+@pytest.mark.parametrize("algorithm", EXACT.values(), ids=EXACT)
 def test_conv_general_dilated_is_that_of_lax(options, numbers, algorithm, rng):
     spec = lax.conv_dimension_numbers((1,) * 4, (1,) * 4, numbers)
     x, kernel = (
@@ -181,7 +182,7 @@ def test_conv_general_dilated_is_that_of_lax(options, numbers, algorithm, rng):
     ours = lambda *args, **kwargs: jconv.conv_general_dilated(*args, **kwargs, algorithm=algorithm)
     expected, pull_expected = jax.vjp(f(lax.conv_general_dilated), x, kernel)
     y, pull = jax.vjp(f(ours), x, kernel)
-    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
     for bar, expected_bar in zip(pull(y), pull_expected(expected), strict=True):
         np.testing.assert_allclose(bar, expected_bar, rtol=1e-4, atol=1e-3)
 

@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from entries import ENTRIES
 from jax import lax
 from jax.test_util import check_grads
 
 import jconv
 
-every_algorithm = pytest.mark.parametrize("algorithm", [*jconv.ALGORITHMS, "auto"])
+every_algorithm = pytest.mark.parametrize("algorithm", ENTRIES.values(), ids=ENTRIES)
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def test_higher_derivatives_match_finite_differences(algorithm, arrays):
     with jax.enable_x64(True):
         x, kernel = (jnp.asarray(a[..., :2], jnp.float64) for a in arrays)
         kernel = kernel[:, :, :2]
-        check_grads(loss(algorithm), (x, kernel), order=3, rtol=1e-5, atol=1e-5)
+        check_grads(loss(algorithm), (x, kernel), order=3, rtol=1e-4, atol=1e-4)
 
 
 @every_algorithm
@@ -128,7 +129,7 @@ from jax.sharding import PartitionSpec as P
 mesh = jax.sharding.Mesh(np.array(jax.devices()), ("d",))
 rng = np.random.default_rng(0)
 x = jnp.asarray(rng.normal(size=(8, 6, 5, 4)), jnp.float32)
-for algorithm in jconv.ALGORITHMS:
+for algorithm in [*jconv.ALGORITHMS.values()][:-1] + [jconv.Separable(rank=64)]:
     for groups in (1, 4):
         kernel = jnp.asarray(rng.normal(size=(3, 3, 4 // groups, 4)), jnp.float32)
         f = lambda x, k: jconv.conv(x, k, groups=groups, algorithm=algorithm)

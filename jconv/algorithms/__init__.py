@@ -2,25 +2,40 @@
 
 from jconv.algorithms.algorithm import Algorithm as Algorithm
 from jconv.algorithms.direct import Direct as Direct
+from jconv.algorithms.fft import FFT as FFT
+from jconv.algorithms.im2col import Im2col as Im2col
+from jconv.algorithms.overlap_add import OverlapAdd as OverlapAdd
+from jconv.algorithms.phases import Phases as Phases
+from jconv.algorithms.separable import Separable as Separable
+from jconv.algorithms.winograd import Winograd as Winograd
 from jconv.algorithms.xla import Xla as Xla
 
 ALGORITHMS: dict[str, Algorithm] = {
     "xla": Xla(),
     "direct": Direct(),
+    "im2col": Im2col(),
+    "winograd": Winograd(),
+    "fft": FFT(),
+    "overlap_add": OverlapAdd(),
+    "phases": Phases(),
+    "separable": Separable(),
 }
 
 
-def resolve_algorithm(algorithm: str | Algorithm) -> str | Algorithm:
+def resolve_algorithm(algorithm: str | Algorithm, argument: str = "algorithm") -> str | Algorithm:
     """The algorithm that a name or a value stands for; `"auto"` stays for `selection` to decide.
 
     Raises:
-      ValueError: for anything else.
+      ValueError: for anything else, naming `argument`.
     """
-    if algorithm == "auto" or isinstance(algorithm, Algorithm):
+    if isinstance(algorithm, Algorithm):
         return algorithm
-    if isinstance(algorithm, str) and algorithm in ALGORITHMS:
-        return ALGORITHMS[algorithm]
+    if isinstance(algorithm, str):
+        if algorithm == "auto":
+            return algorithm
+        if algorithm in ALGORITHMS:
+            return ALGORITHMS[algorithm]
     raise ValueError(
-        f"`algorithm` must be 'auto', one of {list(ALGORITHMS)}, or a value such as "
-        f"`jconv.ALGORITHMS['direct']`. Received: algorithm={algorithm!r}."
+        f"`{argument}` must be 'auto', one of {list(ALGORITHMS)}, or a value such as "
+        f"`jconv.ALGORITHMS['direct']`. Received: {argument}={algorithm!r}."
     )

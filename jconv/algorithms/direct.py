@@ -21,11 +21,23 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-from jconv.algorithms.algorithm import Algorithm, Cost, Precision, Problem, accumulator
+from jconv.algorithms.algorithm import (
+    Algorithm,
+    Cost,
+    Precision,
+    Problem,
+    accumulator,
+    relative_error,
+    roundings,
+    zeros_where_empty,
+)
+from jconv.algorithms.space import padded, sliced, strided
 from jconv.window import Sizes, Window
 
+HELD = 32 * 2**20  # bytes of matrix products, or of patches, up to which all are held at once
 CHUNKS = 16  # as many as were fastest on 3x3 and 7x7 kernel gradients
 
 
@@ -52,39 +64,69 @@ class Direct(Algorithm):
         acc = accumulator(dtype)
         if accumulator(x.dtype) != acc:
             x, kernel = x.astype(acc), kernel.astype(acc)
-        taps, outputs = math.prod(window.taps), math.prod(window.output)
-        if 0 in (taps, outputs, *kernel.shape) or 0 in x.shape[2:]:
-            shape = (*x.shape[:2], *window.output, kernel.shape[-3], kernel.shape[-1])
-            return jnp.zeros(shape, dtype)
-        channelwise = x.shape[1] == 1 and kernel.shape[-1] == 1 and kernel.shape[-3] > 1
-        if channelwise and outputs <= min(taps - 1, self.unroll):
-            y = _channelwise_inner_products(_pad(x, window), kernel, window, acc)
-        elif taps <= outputs:
-            y = _sum_over_taps(_pad(x, window), kernel, window, precision, acc, self.unroll)
-        else:
-            y = _each_output(_pad(x, window), kernel, window, precision, acc, self.unroll)
+        empty = zeros_where_empty(x, kernel, window, dtype)
+        if empty is not None:
+            return empty
+        problem = Problem.of(x, kernel, window, dtype)
+        x, unroll = padded(x, window), self._unrolled(problem)
+        match self._sum_over(problem):
+            case "taps":
+                y = _sum_over_taps(x, kernel, window, precision, acc, unroll)
+            case "outputs":
+                y = _each_output(x, kernel, window, precision, acc, unroll)
+            case "pixels":
+                y = _channelwise_inner_products(x, kernel, window, acc)
         return y.astype(dtype)
+
+    def _sum_over(self, problem: Problem) -> str:
+        """What the terms that are written out, or looped over, stand for."""
+        taps, outputs = math.prod(problem.window.taps), math.prod(problem.window.output)
+        channelwise = problem.images == 1 and problem.outputs == 1 and problem.groups > 1
+        if channelwise and outputs <= min(taps - 1, self.unroll):
+            return "pixels"
+        return "taps" if taps <= outputs else "outputs"
+
+    def _unrolled(self, problem: Problem) -> int:
+        """Terms up to which they are written out; XLA then holds every product until the sum."""
+        return self.unroll if self._term_bytes(problem) * self._terms(problem) <= HELD else 0
+
+    def _terms(self, problem: Problem) -> int:
+        window = problem.window
+        return math.prod(window.taps if self._sum_over(problem) == "taps" else window.output)
+
+    def _term_bytes(self, problem: Problem) -> int:
+        """Of the pixels that one tap meets and their products, or of the patch under an output."""
+        images = problem.pairs * problem.groups * problem.images
+        if self._sum_over(problem) == "outputs":
+            return images * problem.terms * problem.itemsize
+        if problem.inputs == 1:
+            return 0  # products of numbers are added at once
+        pixels = images * math.prod(problem.window.output)
+        return pixels * (problem.inputs + problem.outputs) * problem.itemsize
 
     def cost(self, problem: Problem) -> Cost:
         window = problem.window
+        taps, outputs = math.prod(window.taps), math.prod(window.output)
+        x, kernel, y = problem.sizes
+        x = x // max(1, math.prod(window.input)) * math.prod(window.padded)
+        if self._sum_over(problem) == "pixels":
+            held = (8 * x + 2 * kernel + 3 * y) * problem.itemsize
+        else:
+            written_out = self._terms(problem) <= self._unrolled(problem)
+            terms = self._terms(problem) if written_out else 1
+            held = (3 * x + 2 * kernel + 3 * y) * problem.itemsize
+            held += (terms + 1) * self._term_bytes(problem)
         channels = problem.pairs * problem.groups * problem.images
-        padded = channels * math.prod(window.padded) * problem.inputs * problem.dtype.itemsize
-        dense = 2 * channels * problem.inputs * problem.outputs
-        flops = dense * math.prod(window.taps) * math.prod(window.output)
-        return Cost(flops, problem.bytes + padded, padded)
+        flops = 2 * channels * problem.inputs * problem.outputs * taps * outputs
+        return Cost(flops, problem.bytes + 2 * x * problem.itemsize, held)
 
-
-def _pad(x, window: Window):
-    """Dilates, pads and crops the spatial axes, once, in memory of its own.
-
-    Without the barrier XLA fuses the padding's bounds checks into every tap.
-    """
-    spatial = [(low, high, gap - 1) for (low, high), gap in
-               zip(window.padding, window.input_dilation, strict=True)]  # fmt: skip
-    if not any(map(any, spatial)):
-        return x
-    edges = [(0, 0, 0), (0, 0, 0), *spatial, (0, 0, 0), (0, 0, 0)]
-    return lax.optimization_barrier(lax.pad(x, jnp.zeros((), x.dtype), edges))
+    def error_bound(self, problem: Problem) -> float:
+        """See `Algorithm.error_bound`; channels are summed first, then taps."""
+        if self._sum_over(problem) != "taps":
+            return super().error_bound(problem)
+        taps = roundings(math.prod(problem.window.taps))
+        channels = roundings(problem.inputs, problem.outputs)
+        return relative_error(problem, channels + taps - 1)
 
 
 def _sum_over_taps(x, kernel, window: Window, precision, dtype, unroll: int):
@@ -100,7 +142,7 @@ def _sum_of_products(x, kernel, window: Window, dtype, unroll: int):
     kernel = kernel.astype(dtype)[..., 0, :]
 
     def term(tap):
-        part = _strided(x, tap, window.output, window.dilation, window.stride, 2)
+        part = strided(x, tap, window.output, window.dilation, window.stride, 2)
         weight = _pick(kernel, tap).reshape(pairs, *(1,) * (window.rank + 1), groups, outputs)
         return part.astype(dtype) * weight
 
@@ -116,14 +158,15 @@ def _sum_of_matrix_products(x, kernel, window: Window, precision, dtype, unroll:
     def term(tap):
         return jnp.einsum(
             "bgn...c,bgcf->bgn...f",
-            _strided(x, tap, window.output, window.dilation, window.stride, 3),
+            strided(x, tap, window.output, window.dilation, window.stride, 3),
             _pick(kernel, tap, first=2),
             precision=precision,
             preferred_element_type=dtype,
         )
 
     shape = (pairs, groups, images, *window.output, kernel.shape[-1])
-    return jnp.moveaxis(_accumulate(term, window.taps, shape, dtype, unroll), 1, -2)
+    y = _accumulate(term, window.taps, shape, dtype, unroll)
+    return jnp.moveaxis(y, 1, -2)
 
 
 def _each_output(x, kernel, window: Window, precision, dtype, unroll: int):
@@ -133,7 +176,7 @@ def _each_output(x, kernel, window: Window, precision, dtype, unroll: int):
     equation = f"bn{spatial}gc,b{spatial}gcf->bngf"
 
     def inner(index):
-        patch = _strided(x, index, window.taps, window.stride, window.dilation, 2)
+        patch = strided(x, index, window.taps, window.stride, window.dilation, 2)
         return jnp.einsum(equation, patch, kernel, precision=precision,
                           preferred_element_type=dtype)  # fmt: skip
 
@@ -141,7 +184,7 @@ def _each_output(x, kernel, window: Window, precision, dtype, unroll: int):
     if count <= unroll:
         y = jnp.stack([inner(index) for index in itertools.product(*map(range, window.output))])
     else:
-        y = lax.map(lambda i: inner(jnp.unravel_index(i, window.output)), jnp.arange(count))
+        y = lax.map(inner, jnp.asarray(_places(window.output)))
     y = y.reshape(*window.output, *y.shape[1:])
     return jnp.moveaxis(y, (-4, -3), (0, 1))
 
@@ -193,46 +236,24 @@ def _channelwise_inner_products(x, kernel, window: Window, dtype):
 
 def _accumulate(term: Callable, taps: Sizes, shape: Sizes, dtype, unroll: int):
     """Sums `term(index)` over all taps."""
-    count = math.prod(taps)
-    if count <= unroll:
-        indices = itertools.product(*map(range, taps))
-        y = term(next(indices))
-        for index in indices:
-            y = y + term(index)
-        return y
-
-    def body(i, y):
-        return y + term(jnp.unravel_index(i, taps))
-
-    return lax.fori_loop(0, count, body, jnp.zeros(shape, dtype))
+    if math.prod(taps) > unroll:
+        add = lambda y, index: (y + term(index), None)
+        return lax.scan(add, jnp.zeros(shape, dtype), jnp.asarray(_places(taps)))[0]
+    indices = itertools.product(*map(range, taps))
+    y = term(next(indices))
+    for index in indices:
+        y = y + term(index)
+    return y
 
 
-def _strided(x, index, count: Sizes, scale: Sizes, step: Sizes, first: int):
-    """Of each spatial axis, `count` entries `step` apart, from `index * scale` on."""
-    last = range(first + len(count), x.ndim)
-    extent = [(n - 1) * s + 1 for n, s in zip(count, step, strict=True)]
-    starts = [
-        *(0,) * first,
-        *(i * s for i, s in zip(index, scale, strict=True)),
-        *(0 for _ in last),
-    ]
-    sizes = [*x.shape[:first], *extent, *(x.shape[axis] for axis in last)]
-    part = _slice(x, starts, sizes)
-    for axis, s in enumerate(step, start=first):
-        part = lax.slice_in_dim(part, 0, None, s, axis) if s > 1 else part
-    return part
+def _places(sizes: Sizes) -> np.ndarray:
+    """Every index into an array of `sizes`, one after the other: a table that loops read."""
+    return np.indices(sizes, np.uint32).reshape(len(sizes), -1).T
 
 
 def _pick(kernel, index, first: int = 1):
     """The kernel's slice at tap `index`, its tap axes gone."""
     last = kernel.shape[first + len(index) :]
     starts = [*(0,) * first, *index, *(0,) * len(last)]
-    part = _slice(kernel, starts, [*kernel.shape[:first], *(1,) * len(index), *last])
+    part = sliced(kernel, starts, [*kernel.shape[:first], *(1,) * len(index), *last])
     return part.reshape(*kernel.shape[:first], *last)
-
-
-def _slice(x, starts, sizes):
-    """`lax.slice` where the start is known, as in unrolled terms; `dynamic_slice` in loops."""
-    if all(isinstance(start, int) for start in starts):
-        return lax.slice(x, starts, [a + n for a, n in zip(starts, sizes, strict=True)])
-    return lax.dynamic_slice(x, starts, sizes)

@@ -1,34 +1,130 @@
 """Layers without parameters that bring space down: pooling and flattening."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Num
 
+from jconv.call import frozen
+from jconv.pooling import avg_pool, lp_pool, max_pool
 
-class MaxPool(nnx.Module):
-    """Keeps the largest value of each window: `(n, *space, c)` to `(n, *space / strides, c)`.
+
+class _Pool(nnx.Module):
+    """What all poolings share: `(n, *space, c)` to `(n, *output, c)`; any batch axes, or none.
 
     Args:
       window: pixels of the window, one for each spatial axis.
       strides: pixels between neighbouring windows; those of the window if None.
-      padding: `"VALID"`, `"SAME"` or pairs.
+      padding: `"VALID"`, `"SAME"`, pairs, or what else `jconv.conv` takes.
+      dilation: pixels between neighbouring pixels of a window.
+      ceil: let the last window reach beyond the padding; see `jconv.avg_pool`.
+
+    Raises:
+      ValueError: when called, as `jconv.avg_pool`.
     """
 
     def __init__(
         self,
         window: Sequence[int],
         strides: Sequence[int] | None = None,
-        padding: str | Sequence[tuple[int, int]] = "VALID",
+        padding: Any = "VALID",
+        *,
+        dilation: int | Sequence[int] = 1,
+        ceil: bool = False,
     ):
         self.window = tuple(window)
         self.strides = self.window if strides is None else tuple(strides)
-        self.padding = padding
+        self.padding = frozen(padding)
+        self.dilation = frozen(dilation)
+        self.ceil = ceil
+
+    def _pooled(self, pool: Callable, x, **options):
+        batch, image = x.shape[: -len(self.window) - 1], x.shape[-len(self.window) - 1 :]
+        y = pool(
+            x.reshape(math.prod(batch), *image),
+            self.window,
+            stride=self.strides,
+            padding=self.padding,
+            dilation=self.dilation,
+            ceil=self.ceil,
+            **options,
+        )
+        return y.reshape(*batch, *y.shape[1:])
+
+
+class MaxPool(_Pool):
+    """Keeps the largest value of each window: `(n, *space, c)` to `(n, *space / strides, c)`.
+
+    Args:
+      window: pixels of the window, one for each spatial axis.
+      strides: pixels between neighbouring windows; those of the window if None.
+      padding: `"VALID"`, `"SAME"`, pairs, or what else `jconv.conv` takes.
+      dilation: pixels between neighbouring pixels of a window.
+      ceil: let the last window reach beyond the padding; see `jconv.max_pool`.
+    """
 
     def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
-        return nnx.max_pool(x, self.window, self.strides, self.padding)  # pyright: ignore[reportArgumentType]
+        return self._pooled(max_pool, x)
+
+
+class AvgPool(_Pool):
+    """Averages each window: `(n, *space, c)` to `(n, *space / strides, c)`.
+
+    Args:
+      window: pixels of the window, one for each spatial axis.
+      strides: pixels between neighbouring windows; those of the window if None.
+      padding: as in `MaxPool`.
+      dilation: pixels between neighbouring pixels of a window.
+      ceil: let the last window reach beyond the padding; see `jconv.avg_pool`.
+      count_include_pad: divide by the pixels of the window and its padding, not by its pixels
+        alone. Unlike Flax and torch this starts as False.
+    """
+
+    def __init__(
+        self,
+        window: Sequence[int],
+        strides: Sequence[int] | None = None,
+        padding: Any = "VALID",
+        *,
+        count_include_pad: bool = False,
+        **options,
+    ):
+        super().__init__(window, strides, padding, **options)
+        self.count_include_pad = count_include_pad
+
+    def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
+        return self._pooled(avg_pool, x, count_include_pad=self.count_include_pad)
+
+
+class LpPool(_Pool):
+    """Takes the p-norm of each window: `(n, *space, c)` to `(n, *space / strides, c)`.
+
+    Args:
+      window: pixels of the window, one for each spatial axis.
+      strides: pixels between neighbouring windows; those of the window if None.
+      padding: as in `MaxPool`.
+      p: at least 1.
+      dilation: pixels between neighbouring pixels of a window.
+      ceil: let the last window reach beyond the padding; see `jconv.lp_pool`.
+    """
+
+    def __init__(
+        self,
+        window: Sequence[int],
+        strides: Sequence[int] | None = None,
+        padding: Any = "VALID",
+        *,
+        p: float = 2,
+        **options,
+    ):
+        super().__init__(window, strides, padding, **options)
+        self.p = p
+
+    def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
+        return self._pooled(lp_pool, x, p=self.p)
 
 
 class GlobalAveragePool(nnx.Module):

@@ -1,0 +1,147 @@
+"""What each algorithm promises, `error_bound` and `cost`, held to what is seen."""
+
+import re
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from entries import ENTRIES
+
+import jconv
+from jconv.algorithms.algorithm import Problem
+from jconv.window import make_window
+
+ALGORITHMS = {name: value for name, value in ENTRIES.items() if name != "auto"}
+ALGORITHMS |= {"winograd-f2": jconv.Winograd(tile=2), "winograd-f6": jconv.Winograd(tile=6)}
+ALGORITHMS |= {"separable": jconv.Separable(rank=1), "overlap_add": jconv.OverlapAdd(length=16)}
+# (pixels, taps, input and output channels): from 9 to 400 terms in a sum.
+SIZES = [(12, 3, 1, 2), (12, 3, 4, 4), (24, 3, 16, 8), (16, 5, 4, 4), (20, 7, 2, 2), (28, 5, 16, 8)]
+DTYPES = ["float32", "bfloat16", "float16"]
+
+
+def valid_by_definition(x, kernel):
+    """A sum over taps in float64."""
+    (rows, columns), (height, width) = kernel.shape[:2], x.shape[1:3]
+    out = (height - rows + 1, width - columns + 1)
+    return sum(
+        np.einsum("nhwc,cf->nhwf", x[:, a : a + out[0], b : b + out[1]], kernel[a, b])
+        for a in range(rows)
+        for b in range(columns)
+    )
+
+
+def inputs(rng, pixels, taps, into, out, dtype, rank_one):
+    """Random arrays first, then those that make the most of rounding errors."""
+    x = rng.normal(size=(2, pixels, pixels, into))
+    kernel = rng.normal(size=(taps, taps, into, out))
+    if rank_one:  # in powers of two, whose products are exact in every dtype
+        power = lambda *shape: rng.choice([-1, 1], shape) * 2.0 ** rng.integers(-2, 3, shape)
+        kernel = power(taps, 1, into, 1) * power(1, taps, 1, out)
+    spike = x.copy()
+    spike[0, 5, 5, 0] = 1e6 if dtype != "float16" else 1e3
+    balanced = kernel if rank_one else kernel - kernel.mean((0, 1, 2), keepdims=True)
+    a, b = rng.uniform(0.1, 1, 2)
+    return {
+        "random": (x, kernel),
+        "positive": (abs(x), abs(kernel)),
+        "a spike of 1e6": (spike, kernel),
+        "sums that cancel": (np.full_like(x, 3.3), balanced),
+        "equal": (np.full_like(x, a), np.full_like(kernel, b)),
+        "equal thirds": (np.full_like(x, 1 / 3), np.full_like(kernel, 0.7)),
+    }
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_error_bounds_hold_and_are_within_100_times_of_what_is_seen(name, size, dtype, rng):
+    pixels, taps, into, out = size
+    algorithm, window = ALGORITHMS[name], make_window((pixels,) * 2, (taps,) * 2, padding="VALID")
+    problem = Problem(window, 1, 2, 1, into, out, jnp.dtype(dtype))
+    bound = algorithm.error_bound(problem)
+    run = jax.jit(
+        lambda x, kernel: algorithm(x[None, ..., None, :], kernel[None, :, :, None], window)
+    )
+    for kind, arrays in inputs(rng, *size, dtype, name == "separable").items():
+        x, kernel = (jnp.asarray(a, dtype) for a in arrays)
+        y = np.asarray(run(x, kernel)[0, ..., 0, :], float)
+        x, kernel = np.asarray(x, float), np.asarray(kernel, float)
+        error = abs(y - valid_by_definition(x, kernel)).max((0, 1, 2))
+        error = error / valid_by_definition(abs(x), abs(kernel)).max((0, 1, 2))
+        assert error.max() <= bound, kind
+        if kind == "random":
+            assert bound <= 100 * error.max()
+
+
+def problems():
+    """The shapes of known layers, and of their gradients."""
+    layers = {
+        "31x31 depthwise": ((1, 56, 56, 64), (31, 31, 1, 64), dict(groups=64)),
+        "31x31": ((1, 64, 64, 4), (31, 31, 4, 8), {}),
+        "3x3": ((2, 28, 28, 64), (3, 3, 64, 64), {}),
+        "5x5 of an image": ((1, 112, 112, 3), (5, 5, 3, 64), {}),
+        "strided": ((2, 56, 56, 32), (3, 3, 32, 32), dict(stride=2)),
+        "transposed": ((2, 16, 16, 64), (4, 4, 64, 32), dict(input_dilation=2, padding=2)),
+        "dilated": ((2, 28, 28, 32), (3, 3, 32, 32), dict(dilation=4)),
+        "1-D": ((1, 16384, 1), (1023, 1, 1), {}),
+        "3-D": ((1, 16, 32, 32, 4), (3, 3, 3, 4, 8), {}),
+        "3x3 depthwise": ((2, 56, 56, 64), (3, 3, 1, 64), dict(groups=64)),
+        "grouped": ((2, 28, 28, 64), (3, 3, 16, 64), dict(groups=4)),
+    }
+    for name, (x, kernel, options) in layers.items():
+        groups = options.pop("groups", 1)
+        forward = make_window(x[1:-1], kernel[:-2], **options)
+        into, out = kernel[-2], kernel[-1] // groups
+        kinds = {
+            "forward": (forward, x[0], into, out),
+            "input gradient": (forward.input_gradient(), x[0], out, into),
+            "kernel gradient": (forward.kernel_gradient(), into, x[0], out),
+        }
+        for kind, (window, images, inputs, outputs) in kinds.items():
+            problem = Problem(window, 1, images, groups, inputs, outputs, jnp.dtype("float32"))
+            yield pytest.param(problem, id=f"{name}, {kind}")
+
+
+def compiled(algorithm, p):
+    x = jax.ShapeDtypeStruct((1, p.images, *p.window.input, p.groups, p.inputs), p.dtype)
+    kernel = jax.ShapeDtypeStruct((1, *p.window.taps, p.groups, p.inputs, p.outputs), p.dtype)
+    lowered = jax.jit(lambda x, kernel: algorithm(x, kernel, p.window)).lower(x, kernel)
+    start = time.perf_counter()
+    return lowered.compile(), time.perf_counter() - start
+
+
+@pytest.mark.parametrize("problem", list(problems()))
+@pytest.mark.parametrize("name", jconv.ALGORITHMS)
+def test_programs_are_small_and_stay_within_the_workspace_stated(name, problem):
+    algorithm = jconv.ALGORITHMS[name]
+    if name == "separable":
+        if (
+            problem.window.taps[0] > 31
+            or problem.window.taps == problem.window.kernel_gradient().taps
+        ):
+            pytest.skip("a cotangent's rank is full")
+        algorithm = jconv.Separable(rank=4)
+    if reason := algorithm.supports(problem):
+        pytest.skip(f"{name} refuses: {reason}")
+    program, seconds = compiled(algorithm, problem)
+    held = program.memory_analysis().temp_size_in_bytes
+    assert held <= algorithm.cost(problem).workspace
+    instructions = len(re.findall(r"^\s+(?:ROOT )?%?[\w.-]+ = ", program.as_text(), re.M))
+    if 31 in problem.window.taps or 31 in problem.window.output:
+        assert instructions <= 200
+    # 3 seconds is what is promised for an idle machine; this one also runs other tests.
+    assert seconds <= 10
+
+
+@pytest.mark.parametrize("name", ["im2col", "overlap_add"])
+def test_a_bounded_workspace_stays_bounded_on_large_inputs(name):
+    """What is held beside copies of input and output does not grow with them."""
+    held = []
+    for rows in (256, 1024):
+        window = make_window((rows, 256), (15, 15))
+        problem = Problem(window, 1, 1, 1, 4, 4, jnp.dtype("float32"))
+        program, _ = compiled(jconv.ALGORITHMS[name], problem)
+        held.append(program.memory_analysis().temp_size_in_bytes - 3 * problem.bytes)
+    assert max(held) < 200 * 2**20 and held[1] < 1.2 * max(held[0], 2**26)

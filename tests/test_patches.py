@@ -1,0 +1,247 @@
+"""`unfold` and `fold` against plain loops, each other, and `conv`."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from definition import index_beyond, pads_by_definition, per_axis
+from jax.test_util import check_grads
+
+import jconv
+from jconv.patches import fold, unfold
+
+
+def unfold_by_definition(x, size, *, stride=1, padding="VALID", dilation=1, padding_mode="zeros"):
+    """(n, *space, c) to (n, *output, *size, c), pixel by pixel."""
+    rank = x.ndim - 2
+    size, stride, dilation = (per_axis(v, rank) for v in (size, stride, dilation))
+    pads = pads_by_definition(padding, x.shape[1:-1], size, stride, dilation, (1,) * rank)
+    outputs = [
+        (n + low + high - d * (k - 1) - 1) // s + 1
+        for n, k, s, d, (low, high) in zip(x.shape[1:-1], size, stride, dilation, pads, strict=True)
+    ]
+    patches = np.zeros((x.shape[0], *outputs, *size, x.shape[-1]), x.dtype)
+    for o in itertools.product(*map(range, outputs)):
+        for t in itertools.product(*map(range, size)):
+            i = tuple(
+                index_beyond(o[a] * stride[a] + t[a] * dilation[a] - pads[a][0], n, padding_mode)
+                for a, n in enumerate(x.shape[1:-1])
+            )
+            if None not in i:
+                patches[(slice(None), *o, *t)] = x[(slice(None), *i)]
+    return patches
+
+
+CASES = [
+    ((2, 9, 3), dict(size=4)),
+    ((2, 9, 3), dict(size=(3,), stride=2, padding=[(2, 1)], dilation=3)),
+    ((2, 6, 5, 3), dict(size=(3, 2))),
+    ((2, 6, 5, 3), dict(size=2, stride=2)),
+    ((2, 7, 9, 1), dict(size=3, stride=(2, 3), padding="SAME", dilation=(1, 2))),
+    ((2, 7, 6, 2), dict(size=(2, 4), padding="SAME_LOWER", stride=2)),
+    ((1, 7, 6, 2), dict(size=2, stride=4, padding=1)),  # pixels that no window sees
+    ((1, 8, 9, 2), dict(size=3, stride=4, dilation=2, padding=[(0, 3), (4, 0)])),
+    ((1, 7, 8, 2), dict(size=3, padding=[(-1, 2), (1, -3)])),
+    ((2, 5, 4, 2), dict(size=3, padding="FULL", padding_mode="circular")),
+    ((2, 5, 4, 2), dict(size=3, padding=(2, 1), padding_mode="reflect", stride=2)),
+    ((2, 5, 4, 2), dict(size=3, padding=[(3, 0), (0, 5)], padding_mode="replicate")),
+    ((1, 4, 5, 6, 2), dict(size=(2, 3, 2), stride=(2, 1, 3), padding=1)),
+    ((1, 3, 3, 3, 3, 2), dict(size=2, padding="SAME")),
+    ((0, 6, 5, 3), dict(size=3)),
+]
+every_case = pytest.mark.parametrize("shape, options", CASES, ids=str)
+
+
+@every_case
+def test_patches_and_their_adjoint(shape, options, rng):
+    x = rng.normal(size=shape).astype("float32")
+    patches = unfold(x, **options)
+    np.testing.assert_array_equal(patches, unfold_by_definition(x, **options))
+
+    # Whole numbers below 2^24 leave no rounding, so that the two products are the same.
+    x, p = rng.integers(-9, 9, shape), rng.integers(-9, 9, patches.shape)
+    back = fold(p.astype("float32"), shape[1:-1], **options)
+    assert back.shape == shape
+    assert np.sum(x * np.asarray(back)) == np.sum(unfold_by_definition(x, **options) * p)
+
+
+def test_fold_of_ones_counts_the_windows_over_each_pixel():
+    ones = jnp.ones((1, 5, 6, 1))
+    count = fold(unfold(ones, 3, stride=(1, 2)), (5, 6), 3, stride=(1, 2))
+    np.testing.assert_array_equal(count[0, :, :, 0], np.outer([1, 2, 3, 2, 1], [1, 1, 2, 1, 1, 0]))
+    x = jnp.arange(30.0).reshape(1, 5, 6, 1)
+    y = fold(unfold(x, 3, padding="SAME"), (5, 6), 3, padding="SAME")
+    y /= fold(unfold(ones, 3, padding="SAME"), (5, 6), 3, padding="SAME")
+    np.testing.assert_allclose(y, x, rtol=1e-6)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", ("CHWN", "HWIO", "NHWC"), ("NWHC", "HWIO", "NHWC")])
+def test_layouts(layout, rng):
+    x = rng.normal(size=(2, 6, 5, 3)).astype("float32")
+    options = dict(size=(3, 2), stride=(1, 2), padding=1)
+    patches = unfold(x, **options)  # n h w kh kw c
+    x_axes, axes = {
+        "NCHW": ((0, 3, 1, 2), (0, 5, 3, 4, 1, 2)),
+        "CHWN": ((3, 1, 2, 0), (5, 3, 4, 1, 2, 0)),
+        "NWHC": ((0, 2, 1, 3), (0, 2, 1, 3, 4, 5)),
+    }[layout if isinstance(layout, str) else layout[0]]
+    np.testing.assert_array_equal(
+        unfold(x.transpose(x_axes), layout=layout, **options), patches.transpose(axes)
+    )
+    np.testing.assert_array_equal(
+        fold(patches.transpose(axes), (6, 5), layout=layout, **options),
+        fold(patches, (6, 5), **options).transpose(x_axes),
+    )
+
+
+def test_the_documented_reshapes(rng):
+    x = rng.normal(size=(2, 6, 5, 3)).astype("float32")
+    kernel = rng.normal(size=(3, 2, 3, 4)).astype("float32")
+    y = unfold(x, (3, 2), stride=2).reshape(2, 2, 2, -1) @ kernel.reshape(-1, 4)
+    expected = jconv.conv(x, kernel, stride=2, padding="VALID")
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    # torch: column (o_h, o_w) holds, channel by channel, its window row by row.
+    torch = unfold(x.transpose(0, 3, 1, 2), (3, 2), layout="NCHW").reshape(2, 3 * 6, 4 * 4)
+    np.testing.assert_array_equal(torch[1, 6:12, 4 * 2 + 3], x[1, 2:5, 3:5, 1].ravel())
+
+
+@pytest.mark.parametrize("mode", ["zeros", "reflect"])
+def test_derivatives_of_every_order(mode, rng):
+    options = dict(size=(3, 2), stride=(2, 1), padding=1, padding_mode=mode)
+    with jax.enable_x64(True):
+        x = jnp.asarray(rng.normal(size=(1, 5, 4, 2)))
+        patches = unfold(x, **options)
+        check_grads(lambda x: jnp.tanh(unfold(jnp.sin(x), **options)), (x,), order=2)
+        check_grads(lambda p: jnp.tanh(fold(jnp.sin(p), (5, 4), **options)), (patches,), order=2)
+
+
+def test_each_is_the_derivative_of_the_other(rng):
+    x, p = rng.normal(size=(1, 5, 4, 2)), rng.normal(size=(1, 3, 3, 3, 2, 2))
+    x, p = jnp.asarray(x, jnp.float32), jnp.asarray(p, jnp.float32)
+    f, g = lambda x: unfold(x, (3, 2)), lambda p: fold(p, (5, 4), (3, 2))
+    np.testing.assert_array_equal(jax.vjp(f, x)[1](p)[0], g(p))
+    np.testing.assert_array_equal(jax.vjp(g, p)[1](x)[0], f(x))
+    names = lambda f, *a: str(jax.make_jaxpr(f)(*a))
+    pull = names(lambda p: jax.vjp(f, x)[1](p)[0], p)
+    assert "jconv_fold" in pull and "jconv_unfold" not in pull.split("jconv_fold", 1)[1]
+
+
+@pytest.mark.parametrize("space", [(6,), (6, 5), (4, 3, 5)])
+def test_jit_and_vmap(space, rng):
+    xs = rng.normal(size=(2, 4, *space, 3)).astype("float32")
+    f = lambda x: unfold(x, 3, padding="SAME", stride=2)
+    g = lambda p: fold(p, space, 3, padding="SAME", stride=2)
+    for axis in (0, 1, xs.ndim - 1):
+        mapped = jnp.moveaxis(xs, 0, axis)
+        patches = jax.jit(jax.vmap(f, axis))(mapped)
+        np.testing.assert_array_equal(patches, np.stack([f(x) for x in xs]))
+        folded = jax.vmap(g, axis)(jnp.moveaxis(patches, 0, axis))
+        np.testing.assert_allclose(folded, np.stack([g(p) for p in patches]), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "int8", "uint32", "complex64"])
+def test_dtypes(dtype):
+    x = jnp.arange(20).reshape(1, 20, 1).astype(dtype)
+    patches = unfold(x, 3)
+    assert patches.dtype == dtype and fold(patches, 20, 3).dtype == dtype
+    np.testing.assert_array_equal(np.asarray(patches[0, 4, :, 0].real).astype(int), [4, 5, 6])
+
+
+def test_sixteen_bits_are_summed_in_float32():
+    # In bfloat16 256 + 1 is 256, so 300 ones would not get beyond it.
+    y = fold(jnp.ones((1, 300, 300, 1), jnp.bfloat16), 599, 300)
+    assert y.dtype == jnp.bfloat16 and y[0, 299, 0] == 300
+
+
+def test_the_program_does_not_grow_with_the_window():
+    def instructions(f, x):
+        text = jax.jit(f).lower(x).compile().as_text()
+        return sum(" = " in line for line in text.splitlines())
+
+    for size in (5, 31):
+        f = lambda x, size=size: unfold(x, size, padding="SAME")
+        g = lambda p, size=size: fold(p, 40, size, padding="SAME")
+        x = jnp.ones((1, 40, 40, 2))
+        assert instructions(f, x) < 200
+        assert instructions(g, f(x)) < 200
+        assert instructions(jax.grad(lambda x: jnp.sum(f(x) ** 2)), x) < 250  # noqa: B023
+
+
+def test_export_with_a_symbolic_batch(rng):
+    x = rng.normal(size=(3, 6, 5, 2)).astype("float32")
+    f = jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(unfold(x, 3, padding=1)))))
+    (n,) = jax.export.symbolic_shape("n")
+    exported = jax.export.export(f)(jax.ShapeDtypeStruct((n, 6, 5, 2), x.dtype))
+    np.testing.assert_allclose(exported.call(x), f(x), rtol=1e-5, atol=1e-6)
+
+
+def test_per_device(rng):
+    """Inside of `shard_map`, and on a mesh with explicit axes."""
+    x = rng.normal(size=(2, 6, 5, 2)).astype("float32")
+    f = jax.grad(lambda x: jnp.sum(jnp.sin(fold(unfold(x, 3) ** 2, (6, 5), 3))))
+    mesh = jax.make_mesh((1,), ("d",))
+    part = jax.sharding.PartitionSpec("d")
+    with jax.set_mesh(mesh):
+        placed = jax.device_put(x, part)
+        mapped = jax.shard_map(f, in_specs=part, out_specs=part)
+        np.testing.assert_allclose(jax.jit(mapped)(placed), f(x), rtol=1e-5, atol=1e-5)
+        y = jax.jit(f)(placed)
+        assert jax.typeof(y).sharding.spec[0] == "d"
+        np.testing.assert_allclose(y, f(x), rtol=1e-5, atol=1e-5)
+
+
+X = np.ones((2, 6, 5, 3), np.float32)
+BAD_UNFOLDS = [
+    (dict(x=X[0, :, :, 0]), "`x` must have a batch axis", "x.shape=(6, 5)"),
+    (dict(x=X[0], size=(2, 2)), "Add a missing batch axis with `x[None]`", "size=(2, 2)"),
+    (dict(x=X > 0), "`x` must be numbers", "bool"),
+    (dict(x="photo"), "`x` must be an array", "str"),
+    (dict(size=(2, 2, 2)), "`size` must be one int, or one for each", "size=(2, 2, 2)"),
+    (dict(size=0), "`size` must be an int of at least 1", "size=0"),
+    (dict(size=(2, -1)), "`size` must be an int of at least 1", "size=-1"),
+    (dict(size="3"), "`size` must be an int", "size='3'"),
+    (dict(size=2.0), "`size` must be an int", "size=2.0"),
+    (dict(size=True), "`size` must be an int", "size=True"),
+    (dict(size=None), "`size` must be an int", "size=None"),
+    (dict(size=7), "`size` must fit into the padded input", "has 6 (input 6, padding (0, 0))"),
+    (dict(size=3, dilation=3), "Use a smaller `size` or `dilation`", "spans 7 pixels"),
+    (dict(stride=0), "`stride` must be an int of at least 1", "stride=0"),
+    (dict(stride=(1, 1, 1)), "one for each of the 2 spatial axes", "which has 3"),
+    (dict(dilation="1"), "`dilation` must be an int", "dilation='1'"),
+    (dict(padding="SAEM"), "`padding` must be one of", "padding='SAEM'"),
+    (dict(padding=[(1, 2, 3), 1]), "an int or a pair", "(1, 2, 3) in it"),
+    (dict(padding_mode="wrap"), "`padding_mode` must be one of", "padding_mode='wrap'"),
+    (dict(layout="NWC"), "`layout` must be 'NHWC'", "layout='NWC'"),
+]
+BAD_FOLDS = [
+    (dict(patches=np.ones((2, 3, 4))), "two axes for each spatial axis", "(2, 3, 4)"),
+    (dict(patches=np.ones((2, 3, 4, 2, 1))), "`patches.reshape(n, c", "(2, 3, 4, 2, 1)"),
+    (dict(patches=np.ones((2, 3, 4, 2, 2, 3)) > 0), "`patches` must be numbers", "bool"),
+    (dict(input_size=(6, 6)), "(n, 5, 5, 2, 2, c)", "patches.shape=(2, 5, 4, 2, 2, 3)"),
+    (dict(size=3), "(n, 4, 3, 3, 3, c)", "Give the `input_size`, `size`"),
+    (dict(layout="NCHW"), "(n, c, 2, 2, 5, 4)", "patches.shape"),
+    (dict(input_size=(6, 5, 4)), "`input_size` must be one int", "which has 3"),
+    (dict(input_size=-6), "`input_size` must be an int of at least 1", "input_size=-6"),
+    (dict(input_size="6"), "`input_size` must be an int", "input_size='6'"),
+    (dict(size=9), "`size` must fit into the padded input", "spans 9 pixels"),
+    (dict(size=(2, 2, 2)), "`size` must be one int, or one for each", "size=(2, 2, 2)"),
+]
+
+
+@pytest.mark.parametrize("options, allowed, received", BAD_UNFOLDS)
+def test_bad_unfolds_say_what_is_allowed_and_what_came(options, allowed, received):
+    with pytest.raises(ValueError) as error:
+        unfold(**{"x": X, "size": 2, **options})
+    assert allowed in str(error.value) and received in str(error.value)
+    assert "jconv" in str(error.traceback[-1].path)
+
+
+@pytest.mark.parametrize("options, allowed, received", BAD_FOLDS)
+def test_bad_folds_say_what_is_allowed_and_what_came(options, allowed, received):
+    patches = np.ones((2, 5, 4, 2, 2, 3), np.float32)
+    with pytest.raises(ValueError) as error:
+        fold(**{"patches": patches, "input_size": (6, 5), "size": 2, **options})
+    assert allowed in str(error.value) and received in str(error.value)
+    assert "jconv" in str(error.traceback[-1].path)

@@ -1,0 +1,382 @@
+"""Pooling against plain loops, the examples of ONNX and torch, and finite differences."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from definition import pads_by_definition, per_axis, wide
+from jax.test_util import check_grads
+
+from jconv.nn.pool import AvgPool, LpPool, MaxPool
+from jconv.pooling import avg_pool, lp_pool, max_pool
+
+
+def windows_by_definition(sizes, size, stride, padding, dilation, ceil):
+    """For each axis and output: the pixels it sees, and how many of its taps are not beyond.
+
+    torch's `pooling_output_shape`, with the padding before and after apart.
+    """
+    pads = pads_by_definition(padding, sizes, size, stride, dilation, (1,) * len(sizes))
+    axes = []
+    for n, k, s, d, (low, high) in zip(sizes, size, stride, dilation, pads, strict=True):
+        room = n + low + high - d * (k - 1) - 1
+        outputs = (math.ceil if ceil else math.floor)(room / s) + 1
+        if ceil and (outputs - 1) * s >= n + low:
+            outputs -= 1
+        axis = []
+        for o in range(outputs):
+            taps = [o * s + t * d - low for t in range(k)]
+            seen = [i for i in taps if max(0, -low) <= i < n + min(0, high)]
+            axis.append((seen, sum(i < n + high for i in taps)))
+        axes.append(axis)
+    return axes
+
+
+def pool_by_definition(
+    reduce, x, size, stride=None, padding="VALID", dilation=1, ceil=False, **options
+):
+    """(n, *space, c) to (n, *output, c): `reduce(pixels, count)` of each window's (n, pixel, c)."""
+    x, rank = wide(x), np.ndim(x) - 2
+    stride = size if stride is None else stride
+    size, stride, dilation = (per_axis(v, rank) for v in (size, stride, dilation))
+    axes = windows_by_definition(x.shape[1:-1], size, stride, padding, dilation, ceil)
+    y = [
+        reduce(
+            x[:, *np.ix_(*(seen for seen, _ in axis))].reshape(
+                x.shape[0], math.prod(len(seen) for seen, _ in axis), x.shape[-1]
+            ),
+            math.prod(count for _, count in axis),
+            **options,
+        )
+        for axis in itertools.product(*axes)
+    ]
+    return np.stack(y, axis=1).reshape(x.shape[0], *map(len, axes), x.shape[-1])
+
+
+def mean(pixels, count, count_include_pad=False):
+    return pixels.sum(axis=1) / max(1, count if count_include_pad else pixels.shape[1])
+
+
+def largest(pixels, count):
+    return pixels.astype(float).max(axis=1, initial=-np.inf)
+
+
+def norm(pixels, count, p=2):
+    return (np.abs(pixels) ** p).sum(axis=1) ** (1 / p)
+
+
+CASES = [
+    ((2, 9, 3), dict(size=2)),
+    ((2, 9, 3), dict(size=3, stride=2, padding=[(2, 1)], dilation=2, ceil=True)),
+    ((2, 7, 6, 2), dict(size=(3, 2))),
+    ((2, 7, 6, 2), dict(size=3, stride=2, padding=1)),
+    ((2, 7, 6, 2), dict(size=3, stride=2, padding=1, ceil=True)),
+    ((2, 8, 6, 2), dict(size=3, stride=2, ceil=True)),
+    ((2, 8, 7, 2), dict(size=2, stride=3, padding=1, ceil=True)),  # drops the last windows
+    ((2, 8, 7, 2), dict(size=3, stride=(2, 1), padding="SAME", dilation=(1, 2))),
+    ((2, 8, 7, 2), dict(size=(2, 4), stride=2, padding="SAME_LOWER")),
+    ((2, 8, 7, 2), dict(size=(2, 3), stride=2, padding="SAME", ceil=True)),
+    ((2, 8, 7, 2), dict(size=2, stride=1, padding=[(-1, 2), (1, -2)])),
+    ((2, 9, 9, 2), dict(size=2, stride=2, padding=[(-1, -1), (0, -2)], ceil=True)),
+    ((1, 2, 2, 2), dict(size=3, stride=2, ceil=True)),  # larger than the input, and yet it fits
+    ((1, 7, 8, 2), dict(size=3, stride=2, dilation=3, padding=(3, 2), ceil=True)),
+    ((1, 3, 3, 2), dict(size=2, stride=1, padding=[(3, 0), (0, 3)])),  # windows of padding alone
+    ((1, 4, 5, 6, 2), dict(size=(2, 3, 2), stride=(2, 1, 3), padding=1, ceil=True)),
+    ((1, 3, 3, 3, 3, 2), dict(size=2, padding="SAME")),
+]
+every_case = pytest.mark.parametrize("shape, options", CASES, ids=str)
+
+
+@every_case
+def test_matches_the_definition(shape, options, rng):
+    x = rng.normal(size=shape).astype("float32")
+    close = dict(rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(max_pool(x, **options), pool_by_definition(largest, x, **options))
+    for also in (dict(count_include_pad=False), dict(count_include_pad=True)):
+        y = avg_pool(x, **options, **also)
+        np.testing.assert_allclose(y, pool_by_definition(mean, x, **options, **also), **close)
+    for p in (1, 2, 3, 2.5):
+        y = lp_pool(x, p=p, **options)
+        np.testing.assert_allclose(y, pool_by_definition(norm, x, **options, p=p), **close)
+
+
+@every_case
+def test_indices_say_where_the_maxima_stand(shape, options, rng):
+    x = rng.integers(-2, 3, shape).astype("float32")  # many are equal: the first counts
+    y, places = max_pool(x, **options, return_indices=True)
+    np.testing.assert_array_equal(y, max_pool(x, **options))
+    order = np.arange(math.prod(shape[1:-1])).reshape(1, *shape[1:-1], 1)
+    # Of equals the first in reading order is the largest of this.
+    unequal = wide(x) * 10**4 - order
+    best = pool_by_definition(largest, unequal, **options)
+    expected = np.where(np.isinf(best), -1, -np.nan_to_num(best) % 10**4)
+    np.testing.assert_array_equal(places, expected)
+
+
+def test_torchs_and_onnxs_own_examples():
+    """By the rules as both document them; the figures of ONNX's test cases for AveragePool."""
+    x = jnp.arange(1.0, 17).reshape(1, 4, 4, 1)
+    y = avg_pool(x, 3, stride=2, ceil=True)  # averagepool_2d_ceil
+    np.testing.assert_array_equal(y[0, :, :, 0], [[6, 7.5], [12, 13.5]])
+    y = max_pool(x, 3, stride=2, ceil=True)  # maxpool_2d_ceil
+    np.testing.assert_array_equal(y[0, :, :, 0], [[11, 12], [15, 16]])
+    x = jnp.arange(1.0, 26).reshape(1, 5, 5, 1)
+    y = avg_pool(x, 5, stride=1, padding=2)  # averagepool_2d_precomputed_pads
+    np.testing.assert_allclose(y[0, 0, :, 0], [7, 7.5, 8, 8.5, 9], rtol=1e-6)
+    y = avg_pool(x, 5, stride=1, padding=2, count_include_pad=True)
+    np.testing.assert_allclose(y[0, 0, :, 0], [2.52, 3.6, 4.8, 4.08, 3.24], rtol=1e-6)
+    y = avg_pool(x, 3, stride=2, padding="SAME")  # averagepool_2d_precomputed_same_upper
+    np.testing.assert_allclose(y[0, 0, :, 0], [4, 5.5, 7], rtol=1e-6)
+    # A window that would start in the padding after the input is dropped, at 2 * 3 >= 2 + 1.
+    assert avg_pool(jnp.ones((1, 2, 2, 3)), 3, padding=1, ceil=True).shape == (1, 1, 1, 3)
+    # The last of 4 pixels' windows has 2 of them, 1 of padding, and 1 that does not count, beyond.
+    # Of 6 pixels it has 1, 1 of padding, and 2 beyond.
+    options = dict(stride=3, padding=1, ceil=True, count_include_pad=True)
+    y = avg_pool(jnp.ones((1, 4, 1)), 4, **options)
+    np.testing.assert_allclose(y[0, :, 0], [3 / 4, 2 / 3], rtol=1e-6)
+    y = avg_pool(jnp.ones((1, 6, 1)), 4, **options)
+    np.testing.assert_allclose(y[0, :, 0], [3 / 4, 1, 1 / 2], rtol=1e-6)
+
+
+POOLS = [
+    avg_pool,
+    lambda x, size, **options: avg_pool(x, size, count_include_pad=True, **options),
+    max_pool,
+    lp_pool,
+    lambda x, size, **options: lp_pool(x, size, p=3, **options),
+    lambda x, size, **options: lp_pool(x, size, p=1.5, **options),
+]
+every_pool = pytest.mark.parametrize("pool", POOLS)
+
+
+@every_pool
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_derivatives_of_every_order_match_finite_differences(pool, dilation, rng):
+    with jax.enable_x64(True):
+        # Values apart from each other and from zero, where maxima and norms have corners.
+        x = jnp.asarray(rng.permutation(60).reshape(1, 5, 6, 2) * 0.1 - 2.95)
+        f = lambda x: pool(x, (3, 2), stride=2, padding=1, dilation=dilation, ceil=True)
+        check_grads(lambda x: jnp.tanh(f(x) / 3), (x,), order=2, eps=1e-4, rtol=1e-4, atol=1e-4)
+
+
+def test_the_maximums_derivative_goes_to_one_pixel_of_each_window():
+    x = jnp.zeros((1, 4, 6, 1))
+    y_bar = jnp.arange(1.0, 7).reshape(1, 2, 3, 1)
+    f = lambda x: max_pool(x, 2)
+    (x_bar,) = jax.vjp(f, x)[1](y_bar)
+    expected = np.zeros((4, 6))
+    expected[::2, ::2] = [[1, 2, 3], [4, 5, 6]]  # the first of equals
+    np.testing.assert_array_equal(x_bar[0, :, :, 0], expected)
+    _, y_dot = jax.jvp(f, (x,), (jnp.arange(24.0).reshape(x.shape),))
+    np.testing.assert_array_equal(y_dot[0, :, :, 0], [[0, 2, 4], [12, 14, 16]])
+    # Pixels that are as small as padding are still pixels.
+    grad = jax.grad(lambda x: max_pool(x, 3, stride=1, padding=1).sum())
+    assert grad(jnp.full((1, 1, 1), -jnp.inf)) == 1
+
+
+@pytest.mark.parametrize("p", [1, 2, 3, 1.5])
+def test_the_norms_derivatives_are_zero_where_all_pixels_are(p):
+    x = jnp.array([0.0, 0, 3, 0]).reshape(1, 4, 1)
+    f = lambda x: jnp.sum(lp_pool(x, 2, p=p))
+    np.testing.assert_allclose(jax.grad(f)(x)[0, :, 0], [0, 0, 1, 0], rtol=1e-6)
+    second = jax.jacfwd(jax.grad(f))(x)
+    assert jnp.isfinite(second).all()
+    if p == 2:  # of sqrt(9 + b^2) by b, at zero
+        np.testing.assert_allclose(second[0, 3, 0, 0, 3, 0], 1 / 3, rtol=1e-6)
+
+
+@every_pool
+def test_jit_vmap_and_empty_batches(pool, rng):
+    xs = rng.normal(size=(3, 2, 6, 5, 2)).astype("float32")
+    f = lambda x: pool(x, (3, 2), stride=2, padding="SAME")
+    g = jax.grad(lambda x: jnp.sum(jnp.sin(f(x))))
+    for h in (f, g):
+        expected = np.stack([h(x) for x in xs])
+        for axis in (0, 2, 4):
+            y = jax.jit(jax.vmap(h, axis))(jnp.moveaxis(xs, 0, axis))
+            np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    assert f(xs[0, :0]).shape == (0, 3, 3, 2)
+    assert g(xs[0, :0]).shape == (0, 6, 5, 2)
+
+
+@every_pool
+@pytest.mark.parametrize("layout", ["NCHW", ("CHWN", "HWIO", "NHWC")])
+def test_layouts(pool, layout, rng):
+    x = rng.normal(size=(2, 6, 5, 3)).astype("float32")
+    axes = {"NCHW": (0, 3, 1, 2), "CHWN": (3, 1, 2, 0)}[
+        layout if isinstance(layout, str) else layout[0]
+    ]
+    options = dict(size=(3, 2), stride=(2, 1), padding=[(1, 0), (0, 2)], ceil=True)
+    y = pool(x.transpose(axes), layout=layout, **options)
+    np.testing.assert_allclose(y, pool(x, **options).transpose(axes), rtol=1e-5, atol=1e-6)
+
+
+def test_indices_in_any_layout(rng):
+    x = rng.normal(size=(2, 6, 5, 3)).astype("float32")
+    _, places = max_pool(x, 2, return_indices=True)
+    layout = ("NWHC", "HWIO", "NHWC")
+    _, turned = max_pool(x.transpose(0, 2, 1, 3), 2, layout=layout, return_indices=True)
+    np.testing.assert_array_equal(turned, places.transpose(0, 2, 1, 3))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float8_e4m3fn", "float8_e5m2"])
+def test_short_floats_are_summed_in_float32(dtype):
+    # One after the other in the dtype itself, ones come to no more than 256, 2048, 16 or 8.
+    x = jnp.ones((1, 3000, 1), dtype)
+    y = avg_pool(x, 3000)
+    assert y.dtype == dtype and y[0, 0, 0].astype("float32") == 1
+    y = lp_pool(x[:, :256], 256)
+    assert y.dtype == dtype and y[0, 0, 0].astype("float32") == 16
+    x_bar = jax.grad(lambda x: avg_pool(x, 2048, stride=1).astype("float32").sum())(x[:, :2560])
+    assert x_bar.dtype == dtype
+    assert x_bar[0, 1280, 0].astype("float32") == pytest.approx(513 / 2048, rel=0.07)
+    low = -x[:, :4] * 3
+    y, place = max_pool(low, 2, padding=1, return_indices=True)
+    assert y.dtype == dtype and (y.astype("float32") == -3).all()
+    assert place.ravel().tolist() == [0, 1, 3]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32"])
+def test_integers(dtype):
+    x = (jnp.arange(1, 8) * (1 if dtype == "uint8" else -1)).astype(dtype).reshape(1, 7, 1)
+    y = max_pool(x, 3, padding=1)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y, pool_by_definition(largest, x, 3, padding=1))
+    for pool, reduce in ((avg_pool, mean), (lp_pool, norm)):
+        y = pool(x, 3, padding=1)
+        assert y.dtype == jnp.float32
+        np.testing.assert_allclose(y, pool_by_definition(reduce, x, 3, padding=1), rtol=1e-6)
+    # Weights of integers have derivatives, integers have none.
+    w = jax.grad(lambda w: jnp.sum(w * max_pool(x, 3)))(2.0)
+    assert w == max_pool(x, 3).sum()
+
+
+def test_windows_of_padding_alone():
+    x = jnp.ones((1, 2, 1))
+    options = dict(stride=1, padding=[(0, 4)])
+    np.testing.assert_array_equal(max_pool(x, 2, **options)[0, 2:, 0], [-jnp.inf] * 3)
+    np.testing.assert_array_equal(max_pool(x.astype("int8"), 2, **options)[0, 2:, 0], [-128] * 3)
+    for pool in (avg_pool, lp_pool):
+        np.testing.assert_array_equal(pool(x, 2, **options)[0, 2:, 0], [0] * 3)
+        x_bar = jax.grad(lambda x, pool=pool: pool(x, 2, **options).sum())(x)
+        assert jnp.isfinite(x_bar).all()
+
+
+def test_not_a_number_is_not_lost():
+    x = jnp.array([1.0, jnp.nan, 2, 3]).reshape(1, 4, 1)
+    y, places = max_pool(x, 2, return_indices=True)
+    assert jnp.isnan(y[0, 0, 0]) and y[0, 1, 0] == 3
+    assert places.ravel().tolist() == [1, 3]
+
+
+def test_complex_numbers_have_a_mean():
+    x = jnp.array([1 + 2j, 3 - 4j]).reshape(1, 2, 1)
+    assert avg_pool(x, 2)[0, 0, 0] == 2 - 1j
+
+
+@every_pool
+def test_the_program_does_not_grow_with_the_window(pool):
+    def instructions(size):
+        f = jax.grad(lambda x: jnp.sum(pool(x, size, stride=1, padding="SAME") ** 2))
+        text = jax.jit(f).lower(jnp.ones((1, 40, 40, 2))).compile().as_text()
+        return sum(" = " in line for line in text.splitlines())
+
+    assert instructions(31) < 1.2 * instructions(5) < 500
+
+
+@every_pool
+def test_export_with_a_symbolic_batch(pool, rng):
+    x = rng.normal(size=(3, 6, 5, 2)).astype("float32")
+    f = jax.jit(jax.value_and_grad(lambda x: jnp.sum(jnp.sin(pool(x, 3, stride=2)))))
+    (n,) = jax.export.symbolic_shape("n")
+    exported = jax.export.export(f)(jax.ShapeDtypeStruct((n, 6, 5, 2), x.dtype))
+    for got, expected in zip(exported.call(x), f(x), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_strict_promotion():
+    x = jnp.ones((1, 6, 6, 2), jnp.bfloat16)
+    with jax.numpy_dtype_promotion("strict"):
+        for pool in POOLS:
+            f = lambda x, pool=pool: pool(x, 3, padding=1, stride=2).sum()
+            assert jax.grad(f)(x).dtype == jnp.bfloat16
+        max_pool(x, 3, padding=1, return_indices=True)
+
+
+def test_layers_are_the_functions(rng):
+    x = rng.normal(size=(2, 3, 7, 6, 2)).astype("float32")
+    options = dict(padding=1, dilation=(1, 2), ceil=True)
+    for layer, pool in (
+        (MaxPool((3, 2), (2, 2), **options), max_pool),
+        (AvgPool((3, 2), (2, 2), **options), avg_pool),
+        (LpPool((3, 2), (2, 2), **options), lp_pool),
+    ):
+        y = layer(x)
+        assert y.shape[:2] == (2, 3)
+        np.testing.assert_array_equal(y[1], pool(x[1], (3, 2), stride=2, **options))
+        np.testing.assert_array_equal(layer(x[1, 2]), y[1, 2])
+        assert layer(x[:0]).shape == (0, *y.shape[1:])
+    y = AvgPool((2, 2), padding="SAME", count_include_pad=True)(x[0])
+    np.testing.assert_array_equal(y, avg_pool(x[0], 2, padding="SAME", count_include_pad=True))
+    np.testing.assert_array_equal(LpPool((2, 2), p=3)(x[0]), lp_pool(x[0], 2, p=3))
+
+
+X = np.ones((2, 6, 5, 3), np.float32)
+BAD_CALLS = [
+    (dict(x=X[0, :, :, 0]), "`x` must have a batch axis", "x.shape=(6, 5)"),
+    (dict(x=X[0], size=(2, 2)), "Add a missing batch axis with `x[None]`", "size=(2, 2)"),
+    (dict(x=X[None], size=(2, 2)), "take further ones away with `jax.vmap`", "(1, 2, 6, 5, 3)"),
+    (dict(x=X > 0), "`x` must be numbers", "bool"),
+    (dict(x="photo"), "`x` must be an array", "str"),
+    (dict(size=(2, 2, 2)), "`size` must be one int, or one for each", "size=(2, 2, 2)"),
+    (dict(size=0), "`size` must be an int of at least 1", "size=0"),
+    (dict(size=(2, -1)), "`size` must be an int of at least 1", "size=-1"),
+    (dict(size="3"), "`size` must be an int", "size='3'"),
+    (dict(size=2.0), "`size` must be an int", "size=2.0"),
+    (dict(size=True), "`size` must be an int", "size=True"),
+    (dict(size=None), "`size` must be an int", "size=None"),
+    (dict(size=6), "`size` must fit into the padded input", "has 5 (input 5, padding (0, 0))"),
+    (dict(size=9, ceil=True, stride=2), "`size` must fit into the padded input", "spans 9 pixels"),
+    (dict(padding=-3, ceil=True), "`size` must fit into the padded input", "padding (-3, -3)"),
+    (dict(size=3, dilation=3), "Use a smaller `size` or `dilation`", "spans 7 pixels"),
+    (dict(stride=0), "`stride` must be an int of at least 1", "stride=0"),
+    (dict(stride=(1, 1, 1)), "one for each of the 2 spatial axes", "which has 3"),
+    (dict(stride="2"), "`stride` must be an int", "stride='2'"),
+    (dict(dilation=-1), "`dilation` must be an int of at least 1", "dilation=-1"),
+    (dict(padding="SAEM"), "`padding` must be one of", "padding='SAEM'"),
+    (dict(padding=1.5), "`padding` must be one of", "padding=1.5"),
+    (dict(padding=[1, 1, 1]), "for each of the 2 spatial axes", "which has 3"),
+    (dict(ceil="yes"), "`ceil` must be True or False", "ceil='yes'"),
+    (dict(ceil=1), "`ceil` must be True or False", "ceil=1"),
+    (dict(layout="NWC"), "`layout` must be 'NHWC'", "layout='NWC'"),
+]
+OWN_BAD_CALLS = [
+    (avg_pool, dict(count_include_pad="no"), "`count_include_pad` must be True", "'no'"),
+    (max_pool, dict(return_indices=1), "`return_indices` must be True or False", "=1"),
+    (max_pool, dict(x=X + 1j), "floats or integers for a maximum", "complex64"),
+    (lp_pool, dict(x=X + 1j), "Pool `abs(x)`, or", "complex64"),
+    (lp_pool, dict(p=0.5), "`p` must be a finite number of at least 1", "p=0.5"),
+    (lp_pool, dict(p=math.inf), "`jconv.max_pool(abs(x), ...)`", "p=inf"),
+    (lp_pool, dict(p=math.nan), "`p` must be a finite number", "p=nan"),
+    (lp_pool, dict(p="2"), "`p` must be a finite number", "p='2'"),
+    (lp_pool, dict(p=True), "`p` must be a finite number", "p=True"),
+]
+
+
+@pytest.mark.parametrize("pool", [avg_pool, max_pool, lp_pool])
+@pytest.mark.parametrize("options, allowed, received", BAD_CALLS, ids=range(len(BAD_CALLS)))
+def test_bad_calls_say_what_is_allowed_and_what_came(pool, options, allowed, received):
+    with pytest.raises(ValueError) as error:
+        pool(**{"x": X, "size": 2, **options})
+    assert allowed in str(error.value) and received in str(error.value)
+    assert "jconv" in str(error.traceback[-1].path)
+
+
+@pytest.mark.parametrize("pool, options, allowed, received", OWN_BAD_CALLS)
+def test_each_refuses_what_is_its_own(pool, options, allowed, received):
+    with pytest.raises(ValueError) as error:
+        pool(**{"x": X, "size": 2, **options})
+    assert allowed in str(error.value) and received in str(error.value)
