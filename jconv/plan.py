@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -53,12 +54,21 @@ class Plan:
             elif not isinstance(given, WherePossible):
                 given = resolve_algorithm(given, field.name)
             object.__setattr__(self, field.name, given)
-        if for_any_kernel(self.kernel_gradient) != self.kernel_gradient:
+        if for_any_kernel(given) != given:  # that of the last field
             raise ValueError(
                 f"`kernel_gradient` must be an algorithm for kernels of any rank, since the "
                 f"output's cotangent takes the kernel's place. "
                 f"Received: kernel_gradient={self.kernel_gradient!r}."
             )
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """The three as parameters of the primitive."""
+        return {
+            "algorithm": self.forward,
+            "input_gradient": self.input_gradient,
+            "kernel_gradient": self.kernel_gradient,
+        }
 
     @property
     def reads_kernel(self) -> bool:
@@ -67,6 +77,7 @@ class Plan:
 
     def for_kernel(self, kernel: np.ndarray) -> Plan:
         """The plan for one canonical kernel whose values are known."""
+        assert isinstance(self.forward, Algorithm)
         if self.input_gradient == lenient(self.forward):
             return Plan(self.forward.for_kernel(kernel), None, self.kernel_gradient)
         return replace(self, forward=self.forward.for_kernel(kernel))

@@ -14,8 +14,8 @@ algorithm that suits its own shapes, and no algorithm is ever differentiated thr
 
 from __future__ import annotations
 
-import math
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -178,7 +178,7 @@ def _kernel_gradient(y_bar, x, kernel, *, window, preferred_element_type, **para
     return placed_like(kernel_bar, kernel.aval)
 
 
-def _for_any_kernel(params):
+def _for_any_kernel(params: dict[str, Any]) -> dict[str, Any]:
     """The parameters of a convolution in which something else takes the kernel's place."""
     choices = ("algorithm", "input_gradient", "kernel_gradient")
     return {name: for_any_kernel(p) if name in choices else p for name, p in params.items()}
@@ -206,14 +206,14 @@ ad.defjvp(conv_p, _along_x, _along_kernel)
 
 
 def _taylor(primals, series, **params):
-    """The coefficients of a product of two power series, for `jax.experimental.jet`."""
+    """The coefficients of a product of two power series, without their factorials, for `jet`."""
     xs, kernels = ([primal, *terms] for primal, terms in zip(primals, series, strict=True))
 
     def product(j, k):
         if any(type(term) is jet.ZeroSeries for term in (xs[j], kernels[k])):
             return 0
         own = params if k == 0 else _for_any_kernel(params)
-        return math.comb(j + k, j) * convolve(xs[j], kernels[k], **own)
+        return convolve(xs[j], kernels[k], **own)
 
     y, *terms = (sum(product(j, n - j) for j in range(n + 1)) for n in range(len(xs)))
     return y, terms

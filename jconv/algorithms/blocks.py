@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -31,7 +31,14 @@ class Blocks:
     reach: Sizes
 
     @classmethod
-    def within(cls, limit: int, each: int, counts: Sizes, step: Sizes, reach: Sizes) -> Blocks:
+    def within(
+        cls,
+        limit: int,
+        each: int,
+        counts: Sequence[int],
+        step: Sequence[int],
+        reach: Sequence[int],
+    ) -> Blocks:
         """Blocks of at most `limit` bytes, at `each` bytes a place; the first axes are cut first.
 
         Pairs and images are cut without remainder, a spatial axis into blocks of nearly one size.

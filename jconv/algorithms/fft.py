@@ -99,7 +99,7 @@ class FFT(TiledAlgorithm):
 
 def fast_length(least: int) -> int:
     """The smallest length from `least` on that the FFT is fast at."""
-    return next_fast_len(least, real=True)
+    return int(next_fast_len(least, real=True) or least)
 
 
 def _pixels_last(x, rank: int):

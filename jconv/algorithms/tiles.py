@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -83,7 +84,7 @@ class TiledAlgorithm(DenseAlgorithm):
         """Of tiles (b, *reads, g, tiles, k)."""
 
     @abc.abstractmethod
-    def transform_kernel(self, kernel, tilings: Sequence[Tiling]):
+    def transform_kernel(self, kernel, tilings: Sequence[Tiling]) -> jax.Array:
         """Of parts (b, *taps, g, k, f)."""
 
     @abc.abstractmethod

@@ -37,7 +37,8 @@ def matrices(outputs: int, taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     Raises:
       ValueError: for more points than are listed.
     """
-    return tuple(np.array(m, dtype=np.float64) for m in exact_matrices(outputs, taps))
+    a, g, b = (np.array(m, dtype=np.float64) for m in exact_matrices(outputs, taps))
+    return a, g, b
 
 
 def exact_matrices(outputs: int, taps: int) -> tuple[Matrix, Matrix, Matrix]:
