@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import math
 import numbers
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +19,15 @@ from jax.core import Tracer
 from jconv.algorithms.algorithm import Precision
 from jconv.layout import canonical_kernel, resolve_layout, spatial_sizes
 from jconv.plan import Plan, resolve_plan
-from jconv.window import Pads, Sizes, Window, as_listed, make_window, resolve_padding_mode
+from jconv.window import (
+    Pads,
+    Sizes,
+    Window,
+    as_listed,
+    make_window,
+    received,
+    resolve_padding_mode,
+)
 
 
 @dataclass(frozen=True)
@@ -71,27 +80,27 @@ def resolve_call(
         may_be_empty=may_be_empty,
     )
     window, mode_padding = split_padding(window, padding_mode)
-    if flip not in (True, False):
-        raise ValueError(f"`flip` must be True or False. Received: flip={flip!r}.")
+    if not isinstance(flip, bool | np.bool_):
+        raise ValueError(f"`flip` must be True or False. {received('flip', flip)}")
     if not jnp.issubdtype(dtype, jnp.number):
         raise ValueError(
             f"`x` and `kernel` must be numbers: floats, integers or complex. Received: what "
             f"promotes to {dtype}. Convert with `.astype(jnp.float32)`."
         )
-    if tolerance is not None and not (_is_real(tolerance) and tolerance > 0):
+    if tolerance is not None and not (_is_real(tolerance) and 0 < tolerance < math.inf):
         raise ValueError(
             f"`tolerance` must be None or a positive number, such as 1e-4. "
-            f"Received: tolerance={tolerance!r}."
+            f"{received('tolerance', tolerance)}"
         )
     return Call(
         window=window,
         mode_padding=mode_padding,
         padding_mode=padding_mode,
-        groups=groups,
+        groups=int(groups),
         layout=layout,
         flip=bool(flip),
         dtype=dtype,
-        precision=_resolve_precision(precision),
+        precision=resolve_precision(precision),
         preferred_element_type=_resolve_dtype(preferred_element_type, dtype),
         plan=resolve_plan(algorithm),
         tolerance=tolerance,
@@ -125,10 +134,10 @@ def check_ranks(
     return rank
 
 
-def positive_groups(groups) -> int:
+def positive_groups(groups, name: str = "groups") -> int:
     """The number of groups, checked."""
     if not isinstance(groups, numbers.Integral) or isinstance(groups, bool) or groups < 1:
-        raise ValueError(f"`groups` must be a positive int. Received: groups={groups!r}.")
+        raise ValueError(f"`{name}` must be a positive int. {received(name, groups)}")
     return int(groups)
 
 
@@ -177,21 +186,28 @@ def split_padding(window: Window, mode: str) -> tuple[Window, Pads]:
     return inner, added
 
 
-def _resolve_precision(precision) -> Precision:
-    if isinstance(precision, tuple) and len(precision) == 2:
-        x, kernel = (lax.Precision.DEFAULT if p is None else p for p in precision)
-        return (_one_precision(x), _one_precision(kernel))
-    return None if precision is None else _one_precision(precision)
-
-
-def _one_precision(precision) -> lax.Precision:
-    try:
-        return lax.Precision(precision)
-    except ValueError:
-        raise ValueError(
-            f"`precision` must be None, a `lax.Precision`, a name such as 'highest', or a pair of "
-            f"these. Received: precision={precision!r}."
-        ) from None
+def resolve_precision(precision) -> Precision:
+    """What `lax.conv_general_dilated` takes, and makes of it."""
+    if precision is None or isinstance(precision, lax.Precision):
+        return precision
+    if isinstance(precision, lax.DotAlgorithm | lax.DotAlgorithmPreset) or (
+        isinstance(precision, str) and precision in lax.DotAlgorithmPreset.__members__
+    ):
+        return lax.Precision.DEFAULT  # as in lax: it says how to multiply matrices
+    pair = precision if isinstance(precision, list | tuple) else (precision, precision)
+    kinds = {type(p) for p in pair}
+    if len(pair) == 2 and kinds in ({str}, {lax.Precision}):
+        try:
+            x, kernel = map(lax.Precision, pair)
+        except ValueError:
+            pass  # no such name
+        else:
+            return (x, kernel) if pair is precision else x
+    raise ValueError(
+        f"`precision` must be None, a `lax.Precision`, a name such as 'highest', a pair of either, "
+        f"or a `lax.DotAlgorithmPreset` or its name, which counts as 'default'. "
+        f"{received('precision', precision)}"
+    )
 
 
 def _resolve_dtype(preferred, dtype: jnp.dtype) -> jnp.dtype:
@@ -199,12 +215,12 @@ def _resolve_dtype(preferred, dtype: jnp.dtype) -> jnp.dtype:
         return dtype
     try:
         wanted = jnp.dtype(jax.dtypes.canonicalize_dtype(preferred))
-    except TypeError:
+    except (TypeError, ValueError):
         wanted = None
     if wanted is None or not jnp.issubdtype(wanted, jnp.number):
         raise ValueError(
-            f"`preferred_element_type` must be None or a dtype of numbers. "
-            f"Received: preferred_element_type={preferred!r}."
+            f"`preferred_element_type` must be None or a dtype of numbers, such as jnp.float32. "
+            f"{received('preferred_element_type', preferred)}"
         )
     for kind, name in ((jnp.complexfloating, "complex"), (jnp.inexact, "floating or complex")):
         if jnp.issubdtype(dtype, kind) and not jnp.issubdtype(wanted, kind):
@@ -220,14 +236,57 @@ def as_array(name: str, value) -> jax.Array:
         return value
     try:
         return jnp.asarray(value)
-    except (TypeError, ValueError):
-        kind = (
-            f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
-        )
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(
             f"`{name}` must be an array of numbers, or nested lists of them, that JAX can hold. "
-            f"Received: {kind}."
+            f"Received: {_kind(value)}"
         ) from None
+
+
+def _kind(value) -> str:
+    """What came in place of an array, and how to make one of it."""
+    if isinstance(value, np.ma.MaskedArray):
+        return "a masked array. Fill its gaps with `.filled(0)`."
+    if not isinstance(value, np.ndarray):
+        return f"{type(value).__name__}. Convert it with `jnp.asarray`, or read it first."
+    if not value.dtype.isnative:
+        return (
+            f"an array of {value.dtype.str!r}, whose bytes are in another order than this "
+            f"machine's. Convert with `.astype({value.dtype.name!r})`."
+        )
+    return f"an array of {value.dtype}. Convert with `.astype('float32')` if it holds numbers."
+
+
+def common_dtype(x_name: str, x, kernel_name: str, kernel) -> jnp.dtype:
+    """The dtype to which both are promoted.
+
+    Raises:
+      ValueError: where there is none.
+    """
+    try:
+        return jnp.result_type(x, kernel)
+    except (TypeError, ValueError):
+        pass  # said below, in words of the caller's
+    for name, value in ((x_name, x), (kernel_name, kernel)):
+        if jnp.issubdtype(value.dtype, jax.dtypes.extended):
+            raise ValueError(
+                f"`{name}` must be an array of numbers. Received: an array of {value.dtype}. "
+                f"Draw numbers with it, as in `jax.random.normal(key, shape)`."
+            )
+    raise ValueError(
+        f"`{x_name}` and `{kernel_name}` must have dtypes that JAX promotes to one, or the same. "
+        f"Received: {x_name}.dtype={x.dtype}, {kernel_name}.dtype={kernel.dtype}. "
+        f"Convert one of them with `.astype`."
+    )
+
+
+def renamed(error: ValueError, names: Mapping[str, str]) -> str:
+    """The message of `error` with arguments named as another signature does.
+
+    Names are found where messages have them: before a backtick, `=`, `.` or `[`.
+    """
+    pattern = rf"(?<![\w.])({'|'.join(names)})(?=[`=.\[])"
+    return re.sub(pattern, lambda match: names[match[1]], str(error))
 
 
 def resolved_call(x, kernel, **options) -> Call:
@@ -247,7 +306,7 @@ def resolved(resolve: Callable[..., Call], x, kernel, **options) -> Call:
 def _call_of_shapes(resolve: Callable[..., Call], x, kernel, **options) -> Call:
     """Options that are equal but not alike, 1 and True, are kept apart."""
     options = {name: frozen(value) for name, value in options.items()}
-    arguments = (x.shape, kernel.shape, jnp.result_type(x, kernel))
+    arguments = (x.shape, kernel.shape, common_dtype("x", x, "kernel", kernel))
     # What `preferred_element_type` means depends on whether 64 bits are enabled.
     apart = (_types(tuple(options.values())), jax.config.read("jax_enable_x64"))
     try:
@@ -279,4 +338,4 @@ def _types(value):
 
 
 def _is_real(value) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -12,13 +12,36 @@ import jax.numpy as jnp
 from jax import lax
 
 from jconv.algorithms import Algorithm
-from jconv.call import Call, as_array, check_ranks, frozen, resolve_call, resolved_call
+from jconv.call import (
+    Call,
+    as_array,
+    check_ranks,
+    frozen,
+    positive_groups,
+    renamed,
+    resolve_call,
+    resolved_call,
+)
 from jconv.layout import canonical_input, canonical_kernel, from_canonical, resolve_layout
 from jconv.plan import Plan
 from jconv.primitive import convolve
-from jconv.window import Pads
+from jconv.window import Pads, as_listed, received, whole
 
 JNP_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+LAX_NAMES = {
+    "x": "lhs",
+    "kernel": "rhs",
+    "stride": "window_strides",
+    "input_dilation": "lhs_dilation",
+    "dilation": "rhs_dilation",
+    "layout": "dimension_numbers",
+    "groups": "feature_group_count",
+}
+
+
+class ArgumentError(ValueError, TypeError):
+    """A wrong argument where `lax` raises now the one and now the other."""
 
 
 def conv(
@@ -134,6 +157,11 @@ def depthwise_conv(x, kernel, *, layout: Any = None, **options) -> jax.Array:
             f"{x.shape[numbers_.lhs_spec[1]]} channels of `x`. Received: kernel.shape="
             f"{kernel.shape}, x.shape={x.shape}."
         )
+    if channels == 0:
+        raise ValueError(
+            f"`kernel` and `x` must have at least one channel. Received: "
+            f"kernel.shape={kernel.shape}, x.shape={x.shape}."
+        )
     kernel = kernel.reshape(*kernel.shape[:-2], 1, channels * multiplier)
     channels_last = resolve_layout(None, rank)
     return conv(
@@ -176,7 +204,10 @@ def separable_conv(x, depthwise, pointwise, *, layout: Any = None, **options) ->
             f"Received: pointwise.shape={pointwise.shape}, depthwise.shape={depthwise.shape}."
         )
     pointwise = pointwise.reshape(*ones, mixed, pointwise.shape[-1])
-    y = depthwise_conv(x, depthwise, layout=layout, **options)
+    try:
+        y = depthwise_conv(x, depthwise, layout=layout, **options)
+    except ValueError as error:
+        raise ValueError(renamed(error, {"kernel": "depthwise"})) from None
     kernel_last = resolve_layout(frozen(layout), rank)._replace(
         rhs_spec=resolve_layout(None, rank).rhs_spec
     )
@@ -223,35 +254,51 @@ def conv_general_dilated(
       padding_mode: as in `jconv.conv`.
 
     Raises:
-      ValueError: as in `jconv.conv`.
+      ValueError: as in `jconv.conv`; it is a `TypeError` too, which `lax` raises for some.
     """
-    lhs, rhs = as_array("lhs", lhs), as_array("rhs", rhs)
-    rank = check_ranks(lhs.shape, rhs.shape, "rhs", "lhs")
-    if dimension_numbers is None:
-        spec = tuple(range(rank + 2))
-        dimension_numbers = lax.ConvDimensionNumbers(spec, spec, spec)
-    numbers_ = resolve_layout(frozen(dimension_numbers), rank)
-    if batch_group_count != 1:
-        lhs = _batch_groups_to_channels(lhs, numbers_, feature_group_count, batch_group_count)
-    call = resolved_call(
-        lhs,
-        rhs,
-        stride=window_strides,
-        padding=padding,
-        dilation=1 if rhs_dilation is None else rhs_dilation,
-        input_dilation=1 if lhs_dilation is None else lhs_dilation,
-        groups=feature_group_count * batch_group_count,
-        padding_mode=padding_mode,
-        layout=numbers_,
-        flip=False,
-        precision=precision,
-        preferred_element_type=preferred_element_type,
-        algorithm=algorithm,
-        tolerance=None,
-        may_be_empty=True,
-    )
-    y = _convolve(lhs, rhs, call)
-    return y if out_sharding is None else jax.sharding.reshard(y, out_sharding)
+    try:
+        lhs, rhs = as_array("x", lhs), as_array("kernel", rhs)
+        rank = check_ranks(lhs.shape, rhs.shape)
+        if dimension_numbers is None:
+            spec = tuple(range(rank + 2))
+            dimension_numbers = lax.ConvDimensionNumbers(spec, spec, spec)
+        numbers_ = resolve_layout(frozen(dimension_numbers), rank)
+        groups = positive_groups(frozen(feature_group_count))
+        parts = positive_groups(frozen(batch_group_count), "batch_group_count")
+        if parts > 1:
+            lhs = _batch_groups_to_channels(lhs, rhs, numbers_, groups, parts)
+        call = resolved_call(
+            lhs,
+            rhs,
+            stride=window_strides,
+            padding=padding,
+            dilation=1 if rhs_dilation is None else rhs_dilation,
+            input_dilation=1 if lhs_dilation is None else lhs_dilation,
+            groups=groups * parts,
+            padding_mode=padding_mode,
+            layout=numbers_,
+            flip=False,
+            precision=precision,
+            preferred_element_type=preferred_element_type,
+            algorithm=algorithm,
+            tolerance=None,
+            may_be_empty=True,
+        )
+        y = _convolve(lhs, rhs, call)
+    except ValueError as error:
+        raise ArgumentError(renamed(error, LAX_NAMES)) from None
+    return y if out_sharding is None else resharded(y, out_sharding)
+
+
+def resharded(y, out_sharding) -> jax.Array:
+    """`y` on the mesh as `out_sharding` says."""
+    try:
+        return jax.sharding.reshard(y, out_sharding)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ArgumentError(
+            f"`out_sharding` must be None, or a sharding of the result's {y.ndim} axes on a mesh "
+            f"with explicit axes. {received('out_sharding', out_sharding)} JAX says: {error}"
+        ) from None
 
 
 def output_shape(
@@ -263,7 +310,9 @@ def output_shape(
     dilation: int | Sequence[int] = 1,
     input_dilation: int | Sequence[int] = 1,
     groups: int = 1,
+    padding_mode: str = "zeros",
     layout: Any = None,
+    flip: bool = False,
 ) -> tuple[int, ...]:
     """The shape of `jconv.conv(x, kernel, ...)`, without computing it.
 
@@ -279,10 +328,22 @@ def output_shape(
         "dilation": dilation,
         "input_dilation": input_dilation,
         "groups": groups,
+        "padding_mode": padding_mode,
         "layout": layout,
+        "flip": flip,
     }
     options = {name: frozen(value) for name, value in geometry.items()}
-    call = resolve_call(tuple(x_shape), tuple(kernel_shape), jnp.dtype(jnp.float32), **options)
+    x_shape, kernel_shape = _shape("x_shape", x_shape), _shape("kernel_shape", kernel_shape)
+    if len(kernel_shape) < 3 or len(x_shape) != len(kernel_shape):
+        raise ValueError(
+            f"`x_shape` and `kernel_shape` must be of one length, with at least one spatial axis "
+            f"and two of batch and channels. Received: x_shape={x_shape}, "
+            f"kernel_shape={kernel_shape}. Add a 1 for each axis that is missing."
+        )
+    try:
+        call = resolve_call(x_shape, kernel_shape, jnp.dtype(jnp.float32), **options)
+    except ValueError as error:
+        raise ValueError(renamed(error, {"x": "x_shape", "kernel": "kernel_shape"})) from None
     batch, feature, *space = call.layout.out_spec
     shape = [0] * len(x_shape)
     shape[batch] = x_shape[call.layout.lhs_spec[0]]
@@ -290,6 +351,18 @@ def output_shape(
     for axis, size in zip(space, call.window.output, strict=True):
         shape[axis] = size
     return tuple(shape)
+
+
+def _shape(name: str, value: Any) -> tuple[int, ...]:
+    sizes = as_listed(frozen(value))
+    if sizes is None:
+        raise ValueError(
+            f"`{name}` must be a shape, such as (1, 224, 224, 3). {received(name, value)}"
+        )
+    return tuple(
+        n if jax.export.is_symbolic_dim(n) else whole(name, n, least=0, also=" along every axis")
+        for n in sizes
+    )
 
 
 def beyond_border(x, added: Pads, mode: str):
@@ -320,21 +393,28 @@ def _convolve(x, kernel, call: Call):
     return from_canonical(y, out_spec)
 
 
-def _batch_groups_to_channels(lhs, layout, feature_group_count, batch_group_count):
+def _batch_groups_to_channels(lhs, rhs, layout, groups: int, parts: int):
     """Part `i` of the batch meets part `i` of the kernels: so do groups of channels."""
     batch, feature = layout.lhs_spec[:2]
-    if feature_group_count != 1:
+    out, into = layout.rhs_spec[:2]
+    if groups > 1:
         raise ValueError(
-            f"`batch_group_count` and `feature_group_count` must not both be above 1. Received: "
-            f"batch_group_count={batch_group_count}, feature_group_count={feature_group_count}."
+            f"`batch_group_count` and `groups` must not both be above 1. Received: "
+            f"batch_group_count={parts}, groups={groups}. Use one of them."
         )
-    if batch_group_count < 1 or lhs.shape[batch] % batch_group_count:
+    for what, count in (("batch", lhs.shape[batch]), ("output channels", rhs.shape[out])):
+        if count % parts:
+            raise ValueError(
+                f"`batch_group_count` must divide the {what}. Received: "
+                f"batch_group_count={parts} with {count}. Use a divisor, such as 1."
+            )
+    if rhs.shape[into] != lhs.shape[feature]:
         raise ValueError(
-            f"`batch_group_count` must be positive and divide the batch. Received: "
-            f"batch_group_count={batch_group_count} with a batch of {lhs.shape[batch]}."
+            f"`kernel` must take the {lhs.shape[feature]} channels of `x`. Received: a kernel of "
+            f"shape {rhs.shape}, which takes {rhs.shape[into]}. Check `layout`."
         )
     shape = list(lhs.shape)
-    shape[batch : batch + 1] = [batch_group_count, shape[batch] // batch_group_count]
+    shape[batch : batch + 1] = [parts, shape[batch] // parts]
     feature += feature > batch
     lhs = jnp.moveaxis(lhs.reshape(shape), batch, feature - (feature > batch))
     group = feature - (feature > batch)

@@ -14,7 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from jconv.window import Sizes
+from jconv.window import Sizes, received
 
 SPACE = {1: "W", 2: "HW", 3: "DHW"}
 LAYOUTS = tuple(
@@ -33,16 +33,23 @@ def resolve_layout(layout: Any, rank: int) -> lax.ConvDimensionNumbers:
     if layout is None:
         layout = f"N{space}C"
     if isinstance(layout, lax.ConvDimensionNumbers):
-        if any(sorted(spec) != list(range(rank + 2)) for spec in layout):
-            raise ValueError(f"{_allowed(rank)} Received: layout={layout!r}.")
-        return layout
+        axes = set(range(rank + 2))
+        if not all(
+            isinstance(spec, Sequence) and len(spec) == rank + 2 and set(spec) == axes
+            for spec in layout
+        ):
+            raise ValueError(
+                f"{_allowed(rank)} {received('layout', layout)} Each of its three must hold every "
+                f"axis from 0 to {rank + 1} once."
+            )
+        return lax.ConvDimensionNumbers(*(tuple(map(int, spec)) for spec in layout))
     if isinstance(layout, str):
         kernel = {f"N{space}C": f"{space}IO", f"NC{space}": f"OI{space}"}.get(layout)
         if kernel is None:
-            raise ValueError(f"{_allowed(rank)} Received: layout={layout!r}.")
+            raise ValueError(f"{_allowed(rank)} {received('layout', layout)}")
         layout = (layout, kernel, layout)
     if not isinstance(layout, Sequence) or len(layout) != 3:
-        raise ValueError(f"{_allowed(rank)} Received: layout={layout!r}.")
+        raise ValueError(f"{_allowed(rank)} {received('layout', layout)}")
     try:
         return lax.conv_dimension_numbers(shape, shape, tuple(layout))
     except (TypeError, ValueError, IndexError, KeyError) as error:

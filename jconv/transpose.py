@@ -16,7 +16,7 @@ from jconv.convolution import beyond_border
 from jconv.layout import canonical_input, canonical_kernel, from_canonical, resolve_layout
 from jconv.plan import Plan
 from jconv.primitive import convolve, transposed_kernel
-from jconv.window import Sizes, dilated_size, per_axis, resolve_padding
+from jconv.window import MOST, Sizes, dilated_size, per_axis, resolve_padding
 
 
 def conv_transpose(
@@ -157,15 +157,21 @@ def _resolve(
 
 def _least_size(n, stride: Sizes, span: Sizes, padding) -> list[int]:
     """Pixels of the output with no `output_padding`."""
-    if isinstance(padding, str) and padding.upper() in ("SAME", "SAME_LOWER", "CAUSAL"):
-        resolve_padding(padding, tuple(n), span, stride)  # for its errors
-        return [pixels * step for pixels, step in zip(n, stride, strict=True)]
     pads = resolve_padding(padding, tuple(n), span, stride)
-    least = [
-        (pixels - 1) * step + extent - sum(pair) if pixels else 0
-        for pixels, step, extent, pair in zip(n, stride, span, pads, strict=True)
-    ]
+    if isinstance(padding, str) and padding.upper() in ("SAME", "SAME_LOWER", "CAUSAL"):
+        least = [pixels * step for pixels, step in zip(n, stride, strict=True)]
+    else:
+        least = [
+            (pixels - 1) * step + extent - sum(pair) if pixels else 0
+            for pixels, step, extent, pair in zip(n, stride, span, pads, strict=True)
+        ]
     for axis, size in enumerate(least):
+        if size > MOST:
+            raise ValueError(
+                f"`stride`, `dilation` and `padding` must leave at most {MOST:,} pixels of output "
+                f"along an axis, which is what XLA counts. Received along spatial axis {axis}: "
+                f"stride={stride[axis]}, padding={padding!r}, which make {size}. Use less of them."
+            )
         if size < 0:
             raise ValueError(
                 f"`padding` must leave something of the output: along spatial axis {axis} there "
@@ -179,7 +185,7 @@ def _chosen_size(output_size, output_padding, least: list[int], stride: Sizes, d
     """Pixels of the output."""
     rank = len(least)
     if output_size is not None:
-        if output_padding != 0:
+        if any(per_axis("output_padding", output_padding, rank, least=0)):
             raise ValueError(
                 f"`output_padding` must be 0 where `output_size` is given. Received: "
                 f"output_padding={output_padding!r}, output_size={output_size!r}. Give one."

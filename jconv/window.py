@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jax.core import Tracer
 
 PADDINGS = ("SAME", "SAME_LOWER", "VALID", "FULL", "CAUSAL")
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
@@ -187,8 +188,8 @@ def output_size(
     >>> output_size(224, 7, stride=2, padding=3)
     112
     """
-    n = _integer("input", input, least=0)
-    k = _integer("kernel", kernel, least=1)
+    n = whole("input", input, least=0)
+    k = whole("kernel", kernel, least=1)
     return make_window((n,), (k,), stride=stride, padding=padding, dilation=dilation).output[0]
 
 
@@ -230,6 +231,7 @@ def make_window(
     dilated = tuple(map(dilated_size, input, input_dilation))
     pads = resolve_padding(padding, dilated, span, stride)
     window = Window(tuple(input), tuple(taps), stride, pads, dilation, input_dilation)
+    _check_countable(window)
     for axis, (size, padded, extent) in enumerate(
         zip(window.output, window.padded, span, strict=True)
     ):
@@ -254,7 +256,23 @@ def per_axis(name: str, value: int | Sequence[int], rank: int, *, least: int = 1
             f"`{name}` must be one int, or one for each of the {rank} spatial axes. "
             f"Received: {name}={value!r}, which has {len(values)}."
         )
-    return tuple(_integer(name, v, least=least) for v in values)
+    return tuple(whole(name, v, least=least, also=", or one for each spatial axis") for v in values)
+
+
+def _check_countable(window: Window) -> None:
+    for axis, (n, padded, extent) in enumerate(
+        zip(window.input, window.padded, window.span, strict=True)
+    ):
+        before, after = window.padding[axis]
+        # A crop on one side may make up for padding on the other only once both are counted.
+        if max(padded, padded - before, padded - after, extent) > MOST:
+            raise ValueError(
+                f"`padding`, `dilation` and `input_dilation` must leave at most {MOST:,} pixels "
+                f"along an axis, which is what XLA counts. Received along spatial axis {axis}: "
+                f"padding={window.padding[axis]}, dilation={window.dilation[axis]}, "
+                f"input_dilation={window.input_dilation[axis]}, with {n} pixels and "
+                f"{window.taps[axis]} taps, which span {padded} and {extent}. Use less of them."
+            )
 
 
 def resolve_padding(padding: Any, dilated: Sizes, span: Sizes, stride: Sizes) -> Pads:
@@ -275,7 +293,7 @@ def resolve_padding(padding: Any, dilated: Sizes, span: Sizes, stride: Sizes) ->
     )
     entries = as_listed(padding)
     if entries is None:
-        raise ValueError(f"{allowed} Received: padding={padding!r}.")
+        raise ValueError(f"{allowed} {received('padding', padding)}")
     if rank == 1 and len(entries) == 2 and all(map(_is_integer, entries)):
         entries = (entries,)  # a bare pair is unambiguous in one dimension
     if len(entries) != rank:
@@ -284,7 +302,10 @@ def resolve_padding(padding: Any, dilated: Sizes, span: Sizes, stride: Sizes) ->
     for entry in entries:
         pair: Any = (entry, entry) if _is_integer(entry) else as_listed(entry)
         if pair is None or len(pair) != 2 or not all(map(_is_integer, pair)):
-            raise ValueError(f"{allowed} Received: padding={padding!r}, with {entry!r} in it.")
+            where = "" if _traced(padding) else f" with {entry!r} in it."
+            raise ValueError(f"{allowed} {received('padding', padding)}{where}")
+        if max(map(abs, pair)) > MOST:
+            raise ValueError(f"{allowed} {received('padding', padding)} At most {MOST:,} will do.")
         pads.append((int(pair[0]), int(pair[1])))
     return tuple(pads)
 
@@ -295,9 +316,9 @@ def resolve_padding_mode(mode: str) -> str:
     Raises:
       ValueError: for an unknown one.
     """
-    if mode not in PADDING_MODES:
+    if not isinstance(mode, str) or mode not in PADDING_MODES:
         raise ValueError(
-            f"`padding_mode` must be one of {list(PADDING_MODES)}. Received: padding_mode={mode!r}."
+            f"`padding_mode` must be one of {list(PADDING_MODES)}. {received('padding_mode', mode)}"
         )
     return mode
 
@@ -343,10 +364,25 @@ def _is_integer(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def _integer(name: str, value: Any, *, least: int) -> int:
+def whole(name: str, value: Any, *, least: int, also: str = "") -> int:
+    """The value, checked to be an int from `least` to what XLA counts; `also` says what else is."""
     if not _is_integer(value) or not least <= value <= MOST:
         raise ValueError(
-            f"`{name}` must be an int of at least {least} (and at most {MOST:,}), or one for each "
-            f"spatial axis. Received: {name}={value!r}."
+            f"`{name}` must be an int of at least {least} (and at most {MOST:,}){also}. "
+            f"{received(name, value)}"
         )
     return int(value)
+
+
+def received(name: str, value: Any) -> str:
+    """The end of a message: what came, and what to do where it is traced."""
+    if _traced(value):
+        return (
+            f"Received: {name}={value!r}, which is traced, and shapes cannot depend on values. "
+            f"Mark it static, with `static_argnames` of `jax.jit`."
+        )
+    return f"Received: {name}={value!r}."
+
+
+def _traced(value: Any) -> bool:
+    return isinstance(value, Tracer) or any(map(_traced, as_listed(value) or ()))
