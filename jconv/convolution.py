@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import export, lax
 
 from jconv.algorithms import Algorithm
 from jconv.call import (
@@ -204,10 +204,6 @@ def separable_conv(x, depthwise, pointwise, *, layout: Any = None, **options) ->
             f"Received: pointwise.shape={pointwise.shape}, depthwise.shape={depthwise.shape}."
         )
     pointwise = pointwise.reshape(*ones, mixed, pointwise.shape[-1])
-    try:
-        y = depthwise_conv(x, depthwise, layout=layout, **options)
-    except ValueError as error:
-        raise ValueError(renamed(error, {"kernel": "depthwise"})) from None
     kernel_last = resolve_layout(frozen(layout), rank)._replace(
         rhs_spec=resolve_layout(None, rank).rhs_spec
     )
@@ -215,7 +211,14 @@ def separable_conv(x, depthwise, pointwise, *, layout: Any = None, **options) ->
     kept = {name: value for name, value in options.items() if name in numerics}
     # The depthwise pass has brought its output to the output's layout already.
     both = kernel_last._replace(lhs_spec=kernel_last.out_spec)
-    return conv(y, pointwise, padding="VALID", layout=both, **kept)
+    kernel = "depthwise"  # which of the two an error is about
+    try:
+        y = depthwise_conv(x, depthwise, layout=layout, **options)
+        kernel = "pointwise"
+        return conv(y, pointwise, padding="VALID", layout=both, **kept)
+    except ValueError as error:
+        error.args = (renamed(error, {"kernel": kernel}),)
+        raise
 
 
 def conv_general_dilated(
@@ -262,11 +265,13 @@ def conv_general_dilated(
         if dimension_numbers is None:
             spec = tuple(range(rank + 2))
             dimension_numbers = lax.ConvDimensionNumbers(spec, spec, spec)
-        numbers_ = resolve_layout(frozen(dimension_numbers), rank)
-        groups = positive_groups(frozen(feature_group_count))
-        parts = positive_groups(frozen(batch_group_count), "batch_group_count")
-        if parts > 1:
-            lhs = _batch_groups_to_channels(lhs, rhs, numbers_, groups, parts)
+        groups = feature_group_count
+        if type(batch_group_count) is not int or batch_group_count != 1:
+            parts = positive_groups(frozen(batch_group_count), "batch_group_count")
+            groups = positive_groups(frozen(groups))
+            layout = resolve_layout(frozen(dimension_numbers), rank)
+            lhs = _batch_groups_to_channels(lhs, rhs, layout, groups, parts)
+            groups *= parts
         call = resolved_call(
             lhs,
             rhs,
@@ -274,9 +279,9 @@ def conv_general_dilated(
             padding=padding,
             dilation=1 if rhs_dilation is None else rhs_dilation,
             input_dilation=1 if lhs_dilation is None else lhs_dilation,
-            groups=groups * parts,
+            groups=groups,
             padding_mode=padding_mode,
-            layout=numbers_,
+            layout=dimension_numbers,
             flip=False,
             precision=precision,
             preferred_element_type=preferred_element_type,
@@ -284,9 +289,9 @@ def conv_general_dilated(
             tolerance=None,
             may_be_empty=True,
         )
-        y = _convolve(lhs, rhs, call)
     except ValueError as error:
         raise ArgumentError(renamed(error, LAX_NAMES)) from None
+    y = _convolve(lhs, rhs, call)
     return y if out_sharding is None else resharded(y, out_sharding)
 
 
@@ -353,14 +358,14 @@ def output_shape(
     return tuple(shape)
 
 
-def _shape(name: str, value: Any) -> tuple[int, ...]:
+def _shape(name: str, value: Any) -> tuple[Any, ...]:
     sizes = as_listed(frozen(value))
     if sizes is None:
         raise ValueError(
             f"`{name}` must be a shape, such as (1, 224, 224, 3). {received(name, value)}"
         )
     return tuple(
-        n if jax.export.is_symbolic_dim(n) else whole(name, n, least=0, also=" along every axis")
+        n if export.is_symbolic_dim(n) else whole(name, n, least=0, also=" along every axis")
         for n in sizes
     )
 
@@ -397,7 +402,7 @@ def _batch_groups_to_channels(lhs, rhs, layout, groups: int, parts: int):
     """Part `i` of the batch meets part `i` of the kernels: so do groups of channels."""
     batch, feature = layout.lhs_spec[:2]
     out, into = layout.rhs_spec[:2]
-    if groups > 1:
+    if parts > 1 and groups > 1:
         raise ValueError(
             f"`batch_group_count` and `groups` must not both be above 1. Received: "
             f"batch_group_count={parts}, groups={groups}. Use one of them."
@@ -408,7 +413,7 @@ def _batch_groups_to_channels(lhs, rhs, layout, groups: int, parts: int):
                 f"`batch_group_count` must divide the {what}. Received: "
                 f"batch_group_count={parts} with {count}. Use a divisor, such as 1."
             )
-    if rhs.shape[into] != lhs.shape[feature]:
+    if rhs.shape[into] * groups != lhs.shape[feature]:
         raise ValueError(
             f"`kernel` must take the {lhs.shape[feature]} channels of `x`. Received: a kernel of "
             f"shape {rhs.shape}, which takes {rhs.shape[into]}. Check `layout`."

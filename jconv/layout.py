@@ -8,6 +8,7 @@ input and its own kernel, `n` images, `g` groups, `c` input and `f` output chann
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,11 +34,7 @@ def resolve_layout(layout: Any, rank: int) -> lax.ConvDimensionNumbers:
     if layout is None:
         layout = f"N{space}C"
     if isinstance(layout, lax.ConvDimensionNumbers):
-        axes = set(range(rank + 2))
-        if not all(
-            isinstance(spec, Sequence) and len(spec) == rank + 2 and set(spec) == axes
-            for spec in layout
-        ):
+        if not all(_holds_every_axis(spec, rank) for spec in layout):
             raise ValueError(
                 f"{_allowed(rank)} {received('layout', layout)} Each of its three must hold every "
                 f"axis from 0 to {rank + 1} once."
@@ -54,6 +51,11 @@ def resolve_layout(layout: Any, rank: int) -> lax.ConvDimensionNumbers:
         return lax.conv_dimension_numbers(shape, shape, tuple(layout))
     except (TypeError, ValueError, IndexError, KeyError) as error:
         raise ValueError(f"{_allowed(rank)} Received: layout={layout!r} ({error}).") from None
+
+
+def _holds_every_axis(spec: Any, rank: int) -> bool:
+    listed = isinstance(spec, Sequence) and all(isinstance(a, numbers.Integral) for a in spec)
+    return listed and sorted(spec) == list(range(rank + 2))
 
 
 def _allowed(rank: int) -> str:

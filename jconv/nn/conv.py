@@ -5,12 +5,31 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Num
 
 from jconv.algorithms import Algorithm, resolve_algorithm
-from jconv.convolution import conv_general_dilated
-from jconv.window import resolve_padding_mode
+from jconv.call import as_array, common_dtype, frozen, renamed, resolve_precision
+from jconv.convolution import conv, resharded
+from jconv.window import (
+    PADDINGS,
+    as_listed,
+    per_axis,
+    received,
+    resolve_padding,
+    resolve_padding_mode,
+    whole,
+)
+
+FLAX_BORDERS = ("CIRCULAR", "REFLECT")  # that `nnx.Conv` adds itself
+
+FLAX_NAMES = {
+    "x": "inputs",
+    "stride": "strides",
+    "dilation": "kernel_dilation",
+    "groups": "feature_group_count",
+}
 
 
 class Conv(nnx.Conv):
@@ -28,7 +47,7 @@ class Conv(nnx.Conv):
       **options: whatever else `nnx.Conv` takes.
 
     Raises:
-      ValueError: for an unknown algorithm or padding mode; when called, as `jconv.conv`.
+      ValueError: for an argument that no input could go with; when called, as `jconv.conv`.
     """
 
     def __init__(
@@ -49,20 +68,128 @@ class Conv(nnx.Conv):
                 "`conv_general_dilated` must not be given: the layer's convolution is jconv's. "
                 "Choose with `algorithm`, or use `nnx.Conv`."
             )
-        if padding_mode != "zeros" and str(padding).upper() in ("CIRCULAR", "REFLECT"):
+        in_features = whole("in_features", in_features, least=1)
+        out_features = whole("out_features", out_features, least=1)
+        kernel_size = _kernel_size(kernel_size)
+        rank = len(kernel_size)
+        padding = _padding(padding, rank)
+        resolve_padding_mode(padding_mode)
+        if padding_mode != "zeros" and padding in FLAX_BORDERS:
             raise ValueError(
                 f"`padding` must be a size where `padding_mode` says what lies there. Received: "
                 f"padding={padding!r} with padding_mode={padding_mode!r}. Use padding='SAME'."
+            )
+        for name in ("input_dilation", "kernel_dilation"):
+            if name in options:
+                options[name] = _per_axis(name, options[name], rank)
+        groups = _groups(options.get("feature_group_count", 1), in_features, out_features)
+        options["feature_group_count"] = groups
+        _check_numerics(rngs, options)
+        mask, shape = options.get("mask"), (*kernel_size, in_features // groups, out_features)
+        if mask is not None and getattr(mask, "shape", None) != shape:
+            raise ValueError(
+                f"`mask` must be None or an array of the kernel's shape {shape}. "
+                f"Received: {getattr(mask, 'shape', type(mask).__name__)}."
             )
         super().__init__(
             in_features,
             out_features,
             kernel_size,
-            strides,
+            _per_axis("strides", strides, rank),
             padding=padding,
             rngs=rngs,
             conv_general_dilated=_Convolution(algorithm, padding_mode),
             **options,
+        )
+
+    def __call__(self, inputs, out_sharding=None) -> jax.Array:
+        inputs = as_array("inputs", inputs)
+        rank = len(self.kernel_size)
+        if inputs.ndim <= rank or inputs.shape[-1] != self.in_features:
+            raise ValueError(
+                f"`inputs` must end in {rank} axes of space and one of {self.in_features} "
+                f"channels, as `kernel_size` and `in_features` say. Received: "
+                f"inputs.shape={inputs.shape}. Move or add axes, or make another layer."
+            )
+        if self.dtype is None:
+            common_dtype("inputs", inputs, "kernel", self.kernel[...])
+        return super().__call__(inputs, out_sharding)
+
+
+def _kernel_size(size: Any) -> tuple[int, ...]:
+    listed = as_listed(frozen(size))
+    also = ", or one for each spatial axis"
+    sizes = tuple(
+        whole("kernel_size", n, least=1, also=also) for n in ((size,) if listed is None else listed)
+    )
+    if not sizes:
+        raise ValueError(
+            f"`kernel_size` must have at least one spatial axis. {received('kernel_size', size)} "
+            f"Use `nnx.Linear` for none."
+        )
+    return sizes
+
+
+def _per_axis(name: str, value: Any, rank: int) -> tuple[int, ...]:
+    """As `nnx.Conv` takes them: None is 1."""
+    return per_axis(name, 1 if value is None else frozen(value), rank)
+
+
+def _padding(padding: Any, rank: int) -> Any:
+    """What `nnx.Conv` takes, from whatever `jconv.conv` takes, or a border that Flax adds."""
+    if isinstance(padding, str):
+        names = (*PADDINGS, *FLAX_BORDERS)
+        if padding.upper() not in names:
+            raise ValueError(
+                f"`padding` must be one of {list(names)}, an int, or for each of the {rank} "
+                f"spatial axes an int or a pair (before, after). {received('padding', padding)}"
+            )
+        if padding.upper() in FLAX_BORDERS:
+            return padding.upper()
+    ones = (1,) * rank
+    pads = resolve_padding(frozen(padding), ones, ones, ones)
+    return padding.upper() if isinstance(padding, str) else list(pads)
+
+
+def _groups(groups: Any, in_features: int, out_features: int) -> int:
+    count = whole("feature_group_count", groups, least=1)
+    for name, channels in (("in_features", in_features), ("out_features", out_features)):
+        if channels % count:
+            raise ValueError(
+                f"`feature_group_count` must divide `{name}`. Received: "
+                f"feature_group_count={count} with {name}={channels}. Change one of them."
+            )
+    return count
+
+
+def _check_numerics(rngs: Any, options: dict[str, Any]) -> None:
+    """Whatever would fail inside of Flax or JAX."""
+    if not hasattr(rngs, "params"):
+        raise ValueError(f"`rngs` must be `nnx.Rngs(seed)`. {received('rngs', rngs)}")
+    resolve_precision(frozen(options.get("precision")))
+    kinds = {"dtype": jnp.inexact, "param_dtype": jnp.inexact, "preferred_element_type": jnp.number}
+    for name, kind in kinds.items():
+        given = options.get(name)
+        if given is None and (name != "param_dtype" or name not in options):
+            continue
+        try:
+            known = given is not None and jnp.issubdtype(jnp.dtype(given), kind)
+        except (TypeError, ValueError):
+            known = False
+        if not known:
+            raise ValueError(
+                f"`{name}` must be a dtype of {'floats' if kind is jnp.inexact else 'numbers'}, "
+                f"such as jnp.float32. {received(name, given)}"
+            )
+    for name in ("kernel_init", "bias_init", "promote_dtype"):
+        if name in options and not callable(options[name]):
+            raise ValueError(
+                f"`{name}` must be a function, such as those of `jax.nn.initializers`. "
+                f"{received(name, options[name])}"
+            )
+    if not isinstance(options.get("use_bias", True), bool):
+        raise ValueError(
+            f"`use_bias` must be True or False. {received('use_bias', options['use_bias'])}"
         )
 
 
@@ -77,16 +204,38 @@ class _Convolution:
         resolve_algorithm(self.algorithm)
         resolve_padding_mode(self.padding_mode)
 
-    def __call__(self, x, kernel, strides, padding, **options) -> jax.Array:
-        return conv_general_dilated(
-            x,
-            kernel,
-            strides,
-            padding,
-            **options,
-            algorithm=self.algorithm,
-            padding_mode=self.padding_mode,
-        )
+    def __call__(
+        self,
+        x,
+        kernel,
+        strides,
+        padding,
+        *,
+        lhs_dilation,
+        rhs_dilation,
+        dimension_numbers,
+        feature_group_count,
+        out_sharding=None,
+        **numerics,
+    ) -> jax.Array:
+        try:
+            y = conv(
+                x,
+                kernel,
+                stride=strides,
+                padding=padding,
+                dilation=rhs_dilation,
+                input_dilation=lhs_dilation,
+                groups=feature_group_count,
+                layout=dimension_numbers,
+                algorithm=self.algorithm,
+                padding_mode=self.padding_mode,
+                **numerics,
+            )
+        except ValueError as error:
+            error.args = (renamed(error, FLAX_NAMES),)
+            raise
+        return y if out_sharding is None else resharded(y, out_sharding)
 
 
 class DepthwiseConv(Conv):
@@ -111,6 +260,8 @@ class DepthwiseConv(Conv):
         rngs: nnx.Rngs,
         **options,
     ):
+        in_features = whole("in_features", in_features, least=1)
+        multiplier = whole("multiplier", multiplier, least=1)
         super().__init__(
             in_features,
             in_features * multiplier,
@@ -167,6 +318,7 @@ class SeparableConv(nnx.Module):
         rngs: nnx.Rngs,
         **options,
     ):
+        whole("out_features", out_features, least=1)
         both = {name: options[name] for name in OF_BOTH_PASSES if name in options}
         bias = {n: options.pop(n) for n in ("bias_init", "bias_metadata") if n in options}
         self.depthwise = DepthwiseConv(
@@ -180,7 +332,7 @@ class SeparableConv(nnx.Module):
             **options,
         )
         self.pointwise = Conv(
-            in_features * multiplier,
+            self.depthwise.out_features,
             out_features,
             (1,) * len(self.depthwise.kernel_size),
             use_bias=use_bias,
