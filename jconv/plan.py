@@ -48,7 +48,7 @@ class Plan:
     def __post_init__(self):
         for field in fields(self):
             given = getattr(self, field.name)
-            if given is None:
+            if given is None and field.name != "forward":
                 given = lenient(self.forward)
                 given = for_any_kernel(given) if field.name == "kernel_gradient" else given
             elif not isinstance(given, WherePossible):

@@ -1,4 +1,5 @@
-from collections import Counter
+import itertools
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -12,17 +13,14 @@ def rng(request):
 
 def pytest_terminal_summary(terminalreporter):
     """Prints the share of the conformance cases that each algorithm takes."""
-    counts = Counter(
-        tuple(value.split())
-        for reports in terminalreporter.stats.values()
-        for report in reports
-        if getattr(report, "when", None) == "setup" or getattr(report, "when", None) == "call"
-        for name, value in getattr(report, "user_properties", ())
-        if name == "share"
-    )
-    for algorithm in dict.fromkeys(name for name, _ in counts):
-        taken, refused = counts[algorithm, "takes"], counts[algorithm, "refuses"]
+    shares = defaultdict(dict)
+    for report in itertools.chain(*terminalreporter.stats.values()):
+        for name, value in getattr(report, "user_properties", ()):
+            if name == "share":
+                algorithm, case, taken = value
+                shares[algorithm][case] = taken
+    for algorithm, cases in sorted(shares.items()):
+        taken = sum(cases.values())
         terminalreporter.write_line(
-            f"{algorithm:<20} takes {taken:>5} of {taken + refused:>5} cases"
-            f" ({taken / (taken + refused):.0%})"
+            f"{algorithm:<20} takes {taken:>4} of {len(cases):>4} cases ({taken / len(cases):.0%})"
         )

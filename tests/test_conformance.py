@@ -99,7 +99,7 @@ def taken(request, record_property):
     """Skips what the algorithm refuses, and has the share of what it takes counted."""
     algorithm, case = request.getfixturevalue("algorithm"), request.getfixturevalue("case")
     reason = refusal(algorithm, case)
-    record_property("share", f"{algorithm} {'takes' if reason is None else 'refuses'}")
+    record_property("share", (algorithm, str(case), reason is None))
     if reason is not None:
         with pytest.raises(ValueError, match="cannot, because"):
             settle(ALL[algorithm], problem_of(case))

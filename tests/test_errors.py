@@ -246,9 +246,6 @@ BAD_CALLS = [
     (jconv.Plan, dict(forward=3), "`forward` must be 'auto'", "forward=3"),
     (jconv.Plan, dict(input_gradient="quick"), "`input_gradient` must be", "'quick'"),
     (jconv.Plan, dict(kernel_gradient=jconv.Separable()), "`kernel_gradient` must be", "Separable"),
-    (jconv.Winograd, dict(tile=0), "`tile` must be None, or an int", "tile=0"),
-    (jconv.Winograd, dict(tile="4"), "`tile` must be None, or an int", "tile='4'"),
-    (jconv.OverlapAdd, dict(length=0), "`length` must be None or a positive int", "length=0"),
     (layer, dict(in_features=0), "`in_features` must be an int of at least 1", "in_features=0"),
     (layer, dict(in_features=4.0), "`in_features` must be an int", "in_features=4.0"),
     (layer, dict(out_features="8"), "`out_features` must be an int", "out_features='8'"),
@@ -269,6 +266,7 @@ BAD_CALLS = [
     (layer, dict(padding="reflect", padding_mode="circular"), "`padding` must be a size", "'REFL"),
     (layer, dict(padding_mode="mirror"), "`padding_mode` must be one of", "'mirror'"),
     (layer, dict(algorithm="fast"), "`algorithm` must be 'auto'", "'fast'"),
+    (layer, dict(algorithm=None), "`algorithm` must be 'auto'", "algorithm=None"),
     (layer, dict(feature_group_count=0), "`feature_group_count` must be an int", "=0"),
     (layer, dict(feature_group_count=3), "`feature_group_count` must divide `in_features`", "=4"),
     (layer, dict(feature_group_count=4, out_features=6), "must divide `out_features`", "=6"),
@@ -297,6 +295,23 @@ BAD_CALLS = [
      "`in_features` must be an int of at least 1", "in_features=None"),
     (jconv.nn.SeparableConv, dict(in_features=4, out_features=0, kernel_size=3, rngs=nnx.Rngs(0)),
      "`out_features` must be an int of at least 1", "out_features=0"),
+    (jconv.Plan, dict(forward=None), "`forward` must be 'auto', one of", "forward=None"),
+    (jconv.Plan, dict(kernel_gradient="fast"), "`kernel_gradient` must be 'auto'", "'fast'"),
+    (jconv.Plan, dict(kernel_gradient=jconv.Separable(rank=1)), "kernels of any rank", "Separable"),
+    (jconv.Direct, dict(unroll=-1), "`unroll` must be an int of at least 0", "unroll=-1"),
+    (jconv.Im2col, dict(workspace=0), "`workspace` must be an int of at least 1", "workspace=0"),
+    (jconv.Im2col, dict(workspace="64MB"), "`workspace` must be an int", "workspace='64MB'"),
+    (jconv.FFT, dict(block=1.5), "`block` must be an int of at least 1", "block=1.5"),
+    (jconv.OverlapAdd, dict(block=None), "`block` must be an int of at least 1", "block=None"),
+    (jconv.OverlapAdd, dict(length=0), "`length` must be an int of at least 1", "length=0"),
+    (jconv.Winograd, dict(block=0), "`block` must be an int of at least 1", "block=0"),
+    (jconv.Winograd, dict(tile=0), "`tile` must be an int of at least 1", "tile=0"),
+    (jconv.Winograd, dict(tile=(2, "4")), "or one of them for each spatial axis", "tile='4'"),
+    (jconv.Winograd, dict(tile=99), "`tile` must be at most", "tile=99"),
+    (jconv.Winograd, dict(tile=()), "`tile` must have an entry for each axis", "tile=()"),
+    (jconv.Separable, dict(rank="bad"), "`rank` must be an int of at least 1", "rank='bad'"),
+    (jconv.Separable, dict(inner="xla"), "`inner` must be an algorithm for any kernel", "'xla'"),
+    (jconv.Phases, dict(inner=jconv.Separable()), "`inner` must be an algorithm", "Separable("),
 ]  # fmt: skip
 
 
@@ -378,6 +393,12 @@ def test_numpy_ints_are_ints():
     made = layer(np.int64(4), np.int64(8), two, np.array([2]), padding=one,
                  feature_group_count=two)  # fmt: skip
     assert made(X[0]).shape == (6, 4, 8)
+
+
+def test_settings_of_algorithms_may_be_numpy_ints_and_lists():
+    assert jconv.Winograd(tile=[np.int64(2), None]) == jconv.Winograd(tile=(2, None))
+    assert jconv.OverlapAdd(length=np.int32(8)) == jconv.OverlapAdd(length=8)
+    assert hash(jconv.Direct(unroll=np.int64(9))) == hash(jconv.Direct(unroll=9))
 
 
 def test_output_shape_takes_what_decides_no_shape():

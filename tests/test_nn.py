@@ -95,3 +95,11 @@ def test_a_model_under_vmap_over_seeds():
     ys = nnx.vmap(lambda model, x: model(x), in_axes=(0, None))(models, x)
     one = jconv.nn.ParallelConv(1, {1: 2, 3: 2}, rngs=nnx.Rngs(keys[1]))
     np.testing.assert_allclose(ys[1], one(x), rtol=1e-5, atol=1e-5)
+
+
+def test_a_layer_takes_a_plan():
+    x = jnp.ones((2, 6, 6, 4))
+    plan = jconv.Plan("direct", input_gradient="phases", kernel_gradient="im2col")
+    layer = jconv.nn.Conv(4, 6, (3, 3), algorithm=plan, rngs=nnx.Rngs(0))
+    text = str(jax.make_jaxpr(nnx.grad(lambda layer: layer(x).sum()))(layer))
+    assert "kernel_gradient=Im2col(" in text

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jconv.window import Window
+from jconv.window import Window, received
 
 Precision = jax.lax.Precision | tuple[jax.lax.Precision, jax.lax.Precision] | None
 
@@ -174,6 +174,19 @@ class Algorithm(abc.ABC):
         (2002), section 3.1.
         """
         return relative_error(problem, roundings(problem.terms, problem.outputs))
+
+
+def check_inner(inner: Algorithm) -> None:
+    """Checks what one algorithm leaves to another, whose kernels it makes itself.
+
+    Raises:
+      ValueError: for what is no algorithm, or is one for some kernels only.
+    """
+    if not isinstance(inner, Algorithm) or not inner.takes_any_kernel:
+        raise ValueError(
+            f"`inner` must be an algorithm for any kernel, such as `jconv.Direct()` or "
+            f"`jconv.ALGORITHMS['fft']`. {received('inner', inner)}"
+        )
 
 
 def roundings(terms: int, columns: int = 1) -> float:

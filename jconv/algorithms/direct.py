@@ -35,7 +35,7 @@ from jconv.algorithms.algorithm import (
     zeros_where_empty,
 )
 from jconv.algorithms.space import padded, sliced, strided
-from jconv.window import Sizes, Window
+from jconv.window import Sizes, Window, whole
 
 HELD = 32 * 2**20  # bytes of matrix products, or of patches, up to which all are held at once
 CHUNKS = 16  # as many as were fastest on 3x3 and 7x7 kernel gradients
@@ -47,9 +47,15 @@ class Direct(Algorithm):
 
     Args:
       unroll: terms written out one by one so that XLA can fuse them; more go into a loop.
+
+    Raises:
+      ValueError: for an `unroll` that is not an int of at least 0.
     """
 
     unroll: int = 49
+
+    def __post_init__(self):
+        object.__setattr__(self, "unroll", whole("unroll", self.unroll, least=0))
 
     def __call__(
         self,

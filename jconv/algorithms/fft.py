@@ -19,6 +19,7 @@ from scipy.fft import next_fast_len
 from jconv.algorithms.algorithm import Problem, relative_error, roundings
 from jconv.algorithms.dense import dense_problem
 from jconv.algorithms.tiles import TiledAlgorithm, Tiling, cut
+from jconv.window import whole
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,15 @@ class FFT(TiledAlgorithm):
 
     Args:
       block: bytes of images and spectra worked on at a time; one image is the least.
+
+    Raises:
+      ValueError: for a block that is not a positive int.
     """
 
     block: int = 256 * 2**20
+
+    def __post_init__(self):
+        object.__setattr__(self, "block", whole("block", self.block, least=1))
 
     def tilings(self, problem: Problem) -> tuple[Tiling, ...]:
         window = problem.window

@@ -31,7 +31,7 @@ from jconv.algorithms.algorithm import (
 from jconv.algorithms.blocks import Blocks
 from jconv.algorithms.dense import by_phases, dense_problem
 from jconv.algorithms.space import cropped, every, padded
-from jconv.window import Sizes, Window
+from jconv.window import Sizes, Window, whole
 
 UNROLLED = 8  # slices along one axis up to which its patches are slices, more are a gather
 
@@ -42,9 +42,15 @@ class Im2col(Algorithm):
 
     Args:
       workspace: bytes of patches held at a time; one output's patch is the least.
+
+    Raises:
+      ValueError: for a workspace that is not a positive int.
     """
 
     workspace: int = 64 * 2**20
+
+    def __post_init__(self):
+        object.__setattr__(self, "workspace", whole("workspace", self.workspace, least=1))
 
     def __call__(
         self,

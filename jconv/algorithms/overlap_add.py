@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from jconv.algorithms.algorithm import Problem
 from jconv.algorithms.fft import FFT, fast_length
 from jconv.algorithms.tiles import Tiling, cut
+from jconv.window import whole
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,17 @@ class OverlapAdd(FFT):
       block: bytes of pieces and spectra worked on at a time; one piece is the least.
 
     Raises:
-      ValueError: for a length that is not a positive int.
+      ValueError: for a length or block that is not a positive int.
     """
 
     length: int | None = None
     block: int = 16 * 2**20
 
     def __post_init__(self):
-        if self.length is not None and not (type(self.length) is int and self.length >= 1):
-            raise ValueError(
-                f"`length` must be None or a positive int. Received: length={self.length!r}."
-            )
+        super().__post_init__()
+        if self.length is not None:
+            length = whole("length", self.length, least=1, also=", or None")
+            object.__setattr__(self, "length", length)
 
     def tilings(self, problem: Problem) -> tuple[Tiling, ...]:
         window = problem.window

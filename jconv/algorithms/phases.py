@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jconv.algorithms.algorithm import Algorithm, Cost, Problem
+from jconv.algorithms.algorithm import Algorithm, Cost, Problem, check_inner
 from jconv.algorithms.dense import DenseAlgorithm, dense_problem
 from jconv.algorithms.xla import Xla
 
@@ -20,9 +20,15 @@ class Phases(DenseAlgorithm):
 
     Args:
       inner: the algorithm of the dense convolution.
+
+    Raises:
+      ValueError: for an `inner` that is no algorithm, or is one for some kernels only.
     """
 
     inner: Algorithm = Xla()
+
+    def __post_init__(self):
+        check_inner(self.inner)
 
     def dense(self, x, kernel, window, precision, dtype):
         return self.inner(x, kernel, window, precision=precision, preferred_element_type=dtype)

@@ -28,13 +28,14 @@ from jconv.algorithms.algorithm import (
     Precision,
     Problem,
     accumulator,
+    check_inner,
     relative_error,
     roundings,
     zeros_where_empty,
 )
 from jconv.algorithms.direct import Direct
 from jconv.algorithms.xla import Xla
-from jconv.window import Window
+from jconv.window import Window, whole
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,17 @@ class Separable(Algorithm):
       inner: the algorithm of the passes; None for `xla`, and for `direct` between groups.
 
     Raises:
-      ValueError: for a rank that is not a positive int.
+      ValueError: for a rank that is not a positive int, or an `inner` that is no algorithm.
     """
 
     rank: int | None = None
     inner: Algorithm | None = None
 
     def __post_init__(self):
-        if self.rank is not None and not (type(self.rank) is int and self.rank >= 1):
-            raise ValueError(f"`rank` must be None or a positive int. Received: {self.rank!r}.")
+        if self.rank is not None:
+            object.__setattr__(self, "rank", whole("rank", self.rank, least=1, also=", or None"))
+        if self.inner is not None:
+            check_inner(self.inner)
 
     @property
     def takes_any_kernel(self) -> bool:

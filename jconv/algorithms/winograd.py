@@ -21,6 +21,7 @@ from jconv.algorithms.algorithm import Problem, relative_error, roundings
 from jconv.algorithms.dense import dense_problem
 from jconv.algorithms.tiles import TiledAlgorithm, Tiling, cut
 from jconv.algorithms.toom_cook import POINTS, amplification, matrices
+from jconv.window import as_listed, received, whole
 
 MOST_TAPS = 7  # along an axis; more would need points whose errors drown the result
 MOST_POINTS = 8  # of a tile whose size is left to the algorithm
@@ -36,20 +37,19 @@ class Winograd(TiledAlgorithm):
       block: bytes of tiles worked on at a time, to stay in the cache.
 
     Raises:
-      ValueError: for a tile that is not a positive int.
+      ValueError: for a tile or block that is not a positive int, or a tile that is too large.
     """
 
     tile: int | tuple[int, ...] | None = None
     block: int = 2**20
 
     def __post_init__(self):
-        tiles = self.tile if isinstance(self.tile, tuple) else (self.tile,)
-        most = len(POINTS)
-        if not all(t is None or (type(t) is int and 1 <= t <= most) for t in tiles):
-            raise ValueError(
-                f"`tile` must be None, or an int from 1 to {most}, or one for each spatial axis. "
-                f"Received: tile={self.tile!r}."
-            )
+        object.__setattr__(self, "block", whole("block", self.block, least=1))
+        listed = as_listed(self.tile)
+        tiles = tuple(map(_tile, (self.tile,) if listed is None else listed))
+        if not tiles:
+            raise ValueError(f"`tile` must have an entry for each axis. {received('tile', ())}")
+        object.__setattr__(self, "tile", tiles[0] if listed is None else tiles)
 
     def tilings(self, problem: Problem) -> tuple[Tiling, ...]:
         window = problem.window
@@ -118,6 +118,18 @@ class Winograd(TiledAlgorithm):
         growth = math.prod(amplification(t.outputs, t.taps) for t in tilings)
         sums = dense.inputs * math.prod(t.parts for t in tilings)
         return relative_error(problem, 4 * growth + roundings(sums, dense.outputs))
+
+
+def _tile(size: int | None) -> int | None:
+    if size is None:
+        return None
+    size = whole("tile", size, least=1, also=", None, or one of them for each spatial axis")
+    if size > len(POINTS):
+        raise ValueError(
+            f"`tile` must be at most {len(POINTS)}: more outputs need points whose errors drown "
+            f"the result. {received('tile', size)}"
+        )
+    return size
 
 
 def _along_axes(x, transforms):

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from jconv.algorithms import Algorithm
 from jconv.nn import Flatten, MaxPool, ParallelConv
+from jconv.plan import Plan
 
 
 class ParallelNet(nnx.Module):
@@ -35,7 +36,7 @@ class ParallelNet(nnx.Module):
         input_shape: Sequence[int] = (8, 8, 1),
         blocks: Sequence[Mapping[int, int]] = ({1: 8, 3: 16, 5: 8}, {1: 16, 3: 32, 5: 16}),
         dropout: float = 0.0,
-        algorithm: str | Algorithm = "auto",
+        algorithm: str | Algorithm | Plan = "auto",
         rngs: nnx.Rngs,
     ):
         *space, channels = input_shape

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Num
 
-from jconv.algorithms import Algorithm, resolve_algorithm
+from jconv.algorithms import Algorithm
 from jconv.call import as_array, common_dtype, frozen, renamed, resolve_precision
 from jconv.convolution import conv, resharded
+from jconv.plan import Plan, resolve_plan
 from jconv.window import (
     PADDINGS,
     as_listed,
@@ -42,7 +43,7 @@ class Conv(nnx.Conv):
       strides: pixels between neighbouring outputs.
       padding: as in `nnx.Conv`, and any other name that `jconv.conv` takes.
       padding_mode: what lies beyond the border; see `jconv.conv`.
-      algorithm: how to convolve; see `jconv.ALGORITHMS`.
+      algorithm: how to convolve; see `jconv.ALGORITHMS` and `jconv.Plan`.
       rngs: draws the initial kernel.
       **options: whatever else `nnx.Conv` takes.
 
@@ -59,7 +60,7 @@ class Conv(nnx.Conv):
         *,
         padding: Any = "SAME",
         padding_mode: str = "zeros",
-        algorithm: str | Algorithm = "auto",
+        algorithm: str | Algorithm | Plan = "auto",
         rngs: nnx.Rngs,
         **options,
     ):
@@ -197,11 +198,11 @@ def _check_numerics(rngs: Any, options: dict[str, Any]) -> None:
 class _Convolution:
     """What `nnx.Conv` calls in place of `lax.conv_general_dilated`; equal where its fields are."""
 
-    algorithm: str | Algorithm
+    algorithm: str | Algorithm | Plan
     padding_mode: str
 
     def __post_init__(self):
-        resolve_algorithm(self.algorithm)
+        resolve_plan(self.algorithm)
         resolve_padding_mode(self.padding_mode)
 
     def __call__(
@@ -314,7 +315,7 @@ class SeparableConv(nnx.Module):
         *,
         multiplier: int = 1,
         use_bias: bool = True,
-        algorithm: str | Algorithm = "auto",
+        algorithm: str | Algorithm | Plan = "auto",
         rngs: nnx.Rngs,
         **options,
     ):

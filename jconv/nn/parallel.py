@@ -9,6 +9,7 @@ from jaxtyping import Array, Num
 
 from jconv.algorithms import Algorithm
 from jconv.nn.conv import Conv
+from jconv.plan import Plan
 
 # The block of the text that jconv grew from: 64 kernels of each size.
 WIDTHS = {1: 64, 3: 64, 5: 64}
@@ -43,7 +44,7 @@ class ParallelConv(nnx.Module):
         widths: Mapping[int, int] = WIDTHS,
         *,
         activation: Callable[[jax.Array], jax.Array] | None = nnx.relu,
-        algorithm: str | Algorithm = "auto",
+        algorithm: str | Algorithm | Plan = "auto",
         rngs: nnx.Rngs,
     ):
         _check_widths(widths)
