@@ -56,6 +56,10 @@ def layer_on(inputs, **options):
     return layer(**options)(inputs)
 
 
+def pool_on(x, window=(2, 2), **options):
+    return jconv.nn.MaxPool(window, **options)(x)
+
+
 CONV = [
     (dict(stride=0), "`stride` must be an int of at least 1", "stride=0"),
     (dict(stride=1.5), "`stride` must be an int", "stride=1.5"),
@@ -295,6 +299,12 @@ BAD_CALLS = [
      "`in_features` must be an int of at least 1", "in_features=None"),
     (jconv.nn.SeparableConv, dict(in_features=4, out_features=0, kernel_size=3, rngs=nnx.Rngs(0)),
      "`out_features` must be an int of at least 1", "out_features=0"),
+    (jconv.nn.MaxPool, dict(window=(2, 0)), "`window` must be an int of at least 1", "window=0"),
+    (jconv.nn.MaxPool, dict(window=()), "`window` must have at least one", "window=()"),
+    (jconv.nn.AvgPool, dict(window=(2, 2), strides=(1,)), "the 2 spatial axes", "strides=(1,)"),
+    (pool_on, dict(x=X[0, 0]), "`x` must end in 2 axes of space", "x.shape=(6, 4)"),
+    (pool_on, dict(x=X, window=(9, 9)), "`window` must fit", "window=(9, 9)"),
+    (pool_on, dict(x="photo.png"), "`x` must be an array of numbers", "str"),
     (jconv.Plan, dict(forward=None), "`forward` must be 'auto', one of", "forward=None"),
     (jconv.Plan, dict(kernel_gradient="fast"), "`kernel_gradient` must be 'auto'", "'fast'"),
     (jconv.Plan, dict(kernel_gradient=jconv.Separable(rank=1)), "kernels of any rank", "Separable"),

@@ -1,5 +1,7 @@
 """The algorithms: one file each, one signature, all computing the same canonical convolution."""
 
+from typing import Any
+
 from jconv.algorithms.algorithm import Algorithm as Algorithm
 from jconv.algorithms.direct import Direct as Direct
 from jconv.algorithms.fft import FFT as FFT
@@ -22,7 +24,7 @@ ALGORITHMS: dict[str, Algorithm] = {
 }
 
 
-def resolve_algorithm(algorithm: str | Algorithm, argument: str = "algorithm") -> str | Algorithm:
+def resolve_algorithm(algorithm: Any, argument: str = "algorithm") -> str | Algorithm:
     """The algorithm that a name or a value stands for; `"auto"` stays for `selection` to decide.
 
     Raises:

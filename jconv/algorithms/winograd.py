@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -46,7 +47,7 @@ class Winograd(TiledAlgorithm):
     def __post_init__(self):
         object.__setattr__(self, "block", whole("block", self.block, least=1))
         listed = as_listed(self.tile)
-        tiles = tuple(map(_tile, (self.tile,) if listed is None else listed))
+        tiles = tuple(_tile(size) for size in ((self.tile,) if listed is None else listed))
         if not tiles:
             raise ValueError(f"`tile` must have an entry for each axis. {received('tile', ())}")
         object.__setattr__(self, "tile", tiles[0] if listed is None else tiles)
@@ -120,7 +121,7 @@ class Winograd(TiledAlgorithm):
         return relative_error(problem, 4 * growth + roundings(sums, dense.outputs))
 
 
-def _tile(size: int | None) -> int | None:
+def _tile(size: Any) -> int | None:
     if size is None:
         return None
     size = whole("tile", size, least=1, also=", None, or one of them for each spatial axis")

@@ -71,7 +71,7 @@ class Conv(nnx.Conv):
             )
         in_features = whole("in_features", in_features, least=1)
         out_features = whole("out_features", out_features, least=1)
-        kernel_size = _kernel_size(kernel_size)
+        kernel_size = axis_sizes("kernel_size", kernel_size)
         rank = len(kernel_size)
         padding = _padding(padding, rank)
         resolve_padding_mode(padding_mode)
@@ -117,18 +117,16 @@ class Conv(nnx.Conv):
         return super().__call__(inputs, out_sharding)
 
 
-def _kernel_size(size: Any) -> tuple[int, ...]:
-    listed = as_listed(frozen(size))
+def axis_sizes(name: str, sizes: Any) -> tuple[int, ...]:
+    """Pixels along each spatial axis; an int is one axis."""
+    listed = as_listed(frozen(sizes))
     also = ", or one for each spatial axis"
-    sizes = tuple(
-        whole("kernel_size", n, least=1, also=also) for n in ((size,) if listed is None else listed)
+    checked = tuple(
+        whole(name, n, least=1, also=also) for n in ((sizes,) if listed is None else listed)
     )
-    if not sizes:
-        raise ValueError(
-            f"`kernel_size` must have at least one spatial axis. {received('kernel_size', size)} "
-            f"Use `nnx.Linear` for none."
-        )
-    return sizes
+    if not checked:
+        raise ValueError(f"`{name}` must have at least one spatial axis. {received(name, sizes)}")
+    return checked
 
 
 def _per_axis(name: str, value: Any, rank: int) -> tuple[int, ...]:

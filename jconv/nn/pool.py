@@ -8,50 +8,65 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Num
 
-from jconv.call import frozen
+from jconv.call import as_array, frozen, renamed
+from jconv.nn.conv import axis_sizes
 from jconv.pooling import avg_pool, lp_pool, max_pool
+from jconv.window import per_axis
 
 
 class _Pool(nnx.Module):
     """What all poolings share: `(n, *space, c)` to `(n, *output, c)`; any batch axes, or none.
 
     Args:
-      window: pixels of the window, one for each spatial axis.
+      window: pixels of the window, one for each spatial axis; an int is one axis.
       strides: pixels between neighbouring windows; those of the window if None.
       padding: `"VALID"`, `"SAME"`, pairs, or what else `jconv.conv` takes.
       dilation: pixels between neighbouring pixels of a window.
       ceil: let the last window reach beyond the padding; see `jconv.avg_pool`.
 
     Raises:
-      ValueError: when called, as `jconv.avg_pool`.
+      ValueError: for a window or strides that are no positive ints; when called, as
+        `jconv.avg_pool`.
     """
 
     def __init__(
         self,
-        window: Sequence[int],
-        strides: Sequence[int] | None = None,
+        window: int | Sequence[int],
+        strides: int | Sequence[int] | None = None,
         padding: Any = "VALID",
         *,
         dilation: int | Sequence[int] = 1,
         ceil: bool = False,
     ):
-        self.window = tuple(window)
-        self.strides = self.window if strides is None else tuple(strides)
+        self.window = axis_sizes("window", window)
+        self.strides = per_axis(
+            "strides", self.window if strides is None else frozen(strides), len(self.window)
+        )
         self.padding = frozen(padding)
         self.dilation = frozen(dilation)
         self.ceil = ceil
 
     def _pooled(self, pool: Callable, x, **options):
-        batch, image = x.shape[: -len(self.window) - 1], x.shape[-len(self.window) - 1 :]
-        y = pool(
-            x.reshape(math.prod(batch), *image),
-            self.window,
-            stride=self.strides,
-            padding=self.padding,
-            dilation=self.dilation,
-            ceil=self.ceil,
-            **options,
-        )
+        x, rank = as_array("x", x), len(self.window)
+        if x.ndim <= rank:
+            raise ValueError(
+                f"`x` must end in {rank} axes of space and one of channels, as `window` says. "
+                f"Received: x.shape={x.shape}. Add axes, or make another layer."
+            )
+        batch, image = x.shape[: -rank - 1], x.shape[-rank - 1 :]
+        try:
+            y = pool(
+                x.reshape(math.prod(batch), *image),
+                self.window,
+                stride=self.strides,
+                padding=self.padding,
+                dilation=self.dilation,
+                ceil=self.ceil,
+                **options,
+            )
+        except ValueError as error:
+            error.args = (renamed(error, {"size": "window", "stride": "strides"}),)
+            raise
         return y.reshape(*batch, *y.shape[1:])
 
 
@@ -59,7 +74,7 @@ class MaxPool(_Pool):
     """Keeps the largest value of each window: `(n, *space, c)` to `(n, *space / strides, c)`.
 
     Args:
-      window: pixels of the window, one for each spatial axis.
+      window: pixels of the window, one for each spatial axis; an int is one axis.
       strides: pixels between neighbouring windows; those of the window if None.
       padding: `"VALID"`, `"SAME"`, pairs, or what else `jconv.conv` takes.
       dilation: pixels between neighbouring pixels of a window.
@@ -74,7 +89,7 @@ class AvgPool(_Pool):
     """Averages each window: `(n, *space, c)` to `(n, *space / strides, c)`.
 
     Args:
-      window: pixels of the window, one for each spatial axis.
+      window: pixels of the window, one for each spatial axis; an int is one axis.
       strides: pixels between neighbouring windows; those of the window if None.
       padding: as in `MaxPool`.
       dilation: pixels between neighbouring pixels of a window.
@@ -85,14 +100,15 @@ class AvgPool(_Pool):
 
     def __init__(
         self,
-        window: Sequence[int],
-        strides: Sequence[int] | None = None,
+        window: int | Sequence[int],
+        strides: int | Sequence[int] | None = None,
         padding: Any = "VALID",
         *,
+        dilation: int | Sequence[int] = 1,
+        ceil: bool = False,
         count_include_pad: bool = False,
-        **options,
     ):
-        super().__init__(window, strides, padding, **options)
+        super().__init__(window, strides, padding, dilation=dilation, ceil=ceil)
         self.count_include_pad = count_include_pad
 
     def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
@@ -103,7 +119,7 @@ class LpPool(_Pool):
     """Takes the p-norm of each window: `(n, *space, c)` to `(n, *space / strides, c)`.
 
     Args:
-      window: pixels of the window, one for each spatial axis.
+      window: pixels of the window, one for each spatial axis; an int is one axis.
       strides: pixels between neighbouring windows; those of the window if None.
       padding: as in `MaxPool`.
       p: at least 1.
@@ -113,14 +129,15 @@ class LpPool(_Pool):
 
     def __init__(
         self,
-        window: Sequence[int],
-        strides: Sequence[int] | None = None,
+        window: int | Sequence[int],
+        strides: int | Sequence[int] | None = None,
         padding: Any = "VALID",
         *,
         p: float = 2,
-        **options,
+        dilation: int | Sequence[int] = 1,
+        ceil: bool = False,
     ):
-        super().__init__(window, strides, padding, **options)
+        super().__init__(window, strides, padding, dilation=dilation, ceil=ceil)
         self.p = p
 
     def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
