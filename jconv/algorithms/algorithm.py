@@ -108,7 +108,6 @@ class Cost:
 class Algorithm(abc.ABC):
     """One way to compute the canonical convolution. Subclasses are frozen dataclasses."""
 
-    @abc.abstractmethod
     def __call__(
         self,
         x: jax.Array,
@@ -130,6 +129,16 @@ class Algorithm(abc.ABC):
         Returns:
           y (b, n, *output, g, f).
         """
+        dtype = jnp.dtype(preferred_element_type or x.dtype)
+        sizes = (*x.shape[2:], *kernel.shape, *window.output)
+        if 0 in sizes or (isinstance(x.shape[1], int) and x.shape[1] == 0):  # it may be symbolic
+            shape = (*x.shape[:2], *window.output, kernel.shape[-3], kernel.shape[-1])
+            return jnp.zeros(shape, dtype)
+        return self.solve(x, kernel, window, precision, dtype)
+
+    @abc.abstractmethod
+    def solve(self, x, kernel, window: Window, precision: Precision, dtype: jnp.dtype) -> jax.Array:
+        """Convolves as a call does, to `dtype`, what has something to sum and to compute."""
 
     def supports(self, problem: Problem) -> str | None:
         """Why this algorithm cannot solve `problem`; None where it can."""
@@ -227,15 +236,3 @@ def accumulator(dtype: jnp.dtype) -> jnp.dtype:
     if jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32:
         return jnp.dtype(jnp.float32)
     return jnp.dtype(dtype)
-
-
-def zeros_where_empty(x, kernel, window: Window, dtype: jnp.dtype) -> jax.Array | None:
-    """The result where there is nothing to sum, or nothing to compute; None otherwise.
-
-    A symbolic batch counts as not empty.
-    """
-    sizes = (*x.shape[2:], *kernel.shape, *window.output)
-    if 0 in sizes or (isinstance(x.shape[1], int) and x.shape[1] == 0):
-        shape = (*x.shape[:2], *window.output, kernel.shape[-3], kernel.shape[-1])
-        return jnp.zeros(shape, dtype)
-    return None

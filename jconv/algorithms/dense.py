@@ -37,7 +37,6 @@ from jconv.algorithms.algorithm import (
     Cost,
     Precision,
     Problem,
-    zeros_where_empty,
 )
 from jconv.algorithms.space import every, extended, merged
 from jconv.window import Sizes, Window
@@ -208,20 +207,7 @@ def _interleave(y, axis: AxisPhases, at: int):
 class DenseAlgorithm(Algorithm):
     """An algorithm whose inside knows only windows without gaps and padding."""
 
-    def __call__(
-        self,
-        x: jax.Array,
-        kernel: jax.Array,
-        window: Window,
-        *,
-        precision: Precision = None,
-        preferred_element_type: jnp.dtype | None = None,
-    ) -> jax.Array:
-        dtype = jnp.dtype(preferred_element_type or x.dtype)
-        empty = zeros_where_empty(x, kernel, window, dtype)
-        if empty is not None:
-            return empty
-
+    def solve(self, x, kernel, window: Window, precision: Precision, dtype: jnp.dtype) -> jax.Array:
         def dense(x, kernel, window):
             return self.dense(x, kernel, window, precision, dtype)
 

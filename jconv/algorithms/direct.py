@@ -32,7 +32,6 @@ from jconv.algorithms.algorithm import (
     accumulator,
     relative_error,
     roundings,
-    zeros_where_empty,
 )
 from jconv.algorithms.space import padded, sliced, strided
 from jconv.window import Sizes, Window, whole
@@ -57,22 +56,10 @@ class Direct(Algorithm):
     def __post_init__(self):
         object.__setattr__(self, "unroll", whole("unroll", self.unroll, least=0))
 
-    def __call__(
-        self,
-        x: jax.Array,
-        kernel: jax.Array,
-        window: Window,
-        *,
-        precision: Precision = None,
-        preferred_element_type: jnp.dtype | None = None,
-    ) -> jax.Array:
-        dtype = jnp.dtype(preferred_element_type or x.dtype)
+    def solve(self, x, kernel, window: Window, precision: Precision, dtype: jnp.dtype) -> jax.Array:
         acc = accumulator(dtype)
         if accumulator(x.dtype) != acc:
             x, kernel = x.astype(acc), kernel.astype(acc)
-        empty = zeros_where_empty(x, kernel, window, dtype)
-        if empty is not None:
-            return empty
         problem = Problem.of(x, kernel, window, dtype)
         x, unroll = padded(x, window), self._unrolled(problem)
         match self._sum_over(problem):

@@ -26,7 +26,6 @@ from jconv.algorithms.algorithm import (
     Precision,
     Problem,
     accumulator,
-    zeros_where_empty,
 )
 from jconv.algorithms.blocks import Blocks
 from jconv.algorithms.dense import by_phases, dense_problem
@@ -52,20 +51,7 @@ class Im2col(Algorithm):
     def __post_init__(self):
         object.__setattr__(self, "workspace", whole("workspace", self.workspace, least=1))
 
-    def __call__(
-        self,
-        x: jax.Array,
-        kernel: jax.Array,
-        window: Window,
-        *,
-        precision: Precision = None,
-        preferred_element_type: jnp.dtype | None = None,
-    ) -> jax.Array:
-        dtype = jnp.dtype(preferred_element_type or x.dtype)
-        empty = zeros_where_empty(x, kernel, window, dtype)
-        if empty is not None:
-            return empty
-
+    def solve(self, x, kernel, window: Window, precision: Precision, dtype: jnp.dtype) -> jax.Array:
         def product(x, kernel, window):
             return self._product(x, kernel, window, precision, dtype)
 

@@ -31,7 +31,6 @@ from jconv.algorithms.algorithm import (
     check_inner,
     relative_error,
     roundings,
-    zeros_where_empty,
 )
 from jconv.algorithms.direct import Direct
 from jconv.algorithms.xla import Xla
@@ -99,19 +98,7 @@ class Separable(Algorithm):
     def _inner(self, groups: int) -> Algorithm:
         return self.inner or (Xla() if groups == 1 else Direct(unroll=12))
 
-    def __call__(
-        self,
-        x: jax.Array,
-        kernel: jax.Array,
-        window: Window,
-        *,
-        precision: Precision = None,
-        preferred_element_type: jnp.dtype | None = None,
-    ) -> jax.Array:
-        dtype = jnp.dtype(preferred_element_type or x.dtype)
-        empty = zeros_where_empty(x, kernel, window, dtype)
-        if empty is not None:
-            return empty
+    def solve(self, x, kernel, window: Window, precision: Precision, dtype: jnp.dtype) -> jax.Array:
         acc = accumulator(dtype)
         y, rest = x.astype(acc), kernel.astype(acc)
         inner, passes = self._inner(x.shape[-2]), _passes(window)

@@ -22,7 +22,6 @@ from jconv.algorithms.algorithm import (
     Precision,
     Problem,
     accumulator,
-    zeros_where_empty,
 )
 from jconv.algorithms.space import padded
 from jconv.window import Window
@@ -32,20 +31,7 @@ from jconv.window import Window
 class Xla(Algorithm):
     """`lax.conv_general_dilated`; one call, or one for each of many kernels."""
 
-    def __call__(
-        self,
-        x: jax.Array,
-        kernel: jax.Array,
-        window: Window,
-        *,
-        precision: Precision = None,
-        preferred_element_type: jnp.dtype | None = None,
-    ) -> jax.Array:
-        dtype = jnp.dtype(preferred_element_type or x.dtype)
-        empty = zeros_where_empty(x, kernel, window, dtype)
-        if empty is not None:
-            return empty
-
+    def solve(self, x, kernel, window: Window, precision: Precision, dtype: jnp.dtype) -> jax.Array:
         x, window = _cropped(x, window)
 
         def one(x, kernel):
