@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     AlgorithmName: TypeAlias = str
     KernelName: TypeAlias = str
 else:
-    AlgorithmName = Literal["auto", *ALGORITHMS]
+    # Training is jitted, so no value of a kernel can decide how to convolve.
+    AlgorithmName = Literal["auto", *(n for n, a in ALGORITHMS.items() if not a.reads_kernel)]
     KernelName = Literal[*KERNELS]
 
 
