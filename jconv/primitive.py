@@ -144,7 +144,7 @@ def transposed_kernel(kernel: jax.Array) -> jax.Array:
 
 def _input_gradient(y_bar, x, kernel, *, window, preferred_element_type, **params):
     """x_bar[b, n, i, g, c] = sum over t, f of y_bar[b, n, o, g, f] kernel[b, t, g, c, f]."""
-    y_bar, kernel = _one_dtype(y_bar, transposed_kernel(kernel))
+    y_bar, kernel = _one_dtype(y_bar, transposed_kernel(kernel), _is_real(x.aval))
     # The derivative of this one in `y_bar` is the forward convolution again.
     algorithm, gradient = params.pop("algorithm"), params.pop("input_gradient")
     x_bar = convolve(
@@ -161,7 +161,7 @@ def _input_gradient(y_bar, x, kernel, *, window, preferred_element_type, **param
 
 def _kernel_gradient(y_bar, x, kernel, *, window, preferred_element_type, **params):
     """kernel_bar[b, t, g, c, f] = sum over n, o of x[b, n, i, g, c] y_bar[b, n, o, g, f]."""
-    x, y_bar = _one_dtype(x, y_bar)
+    x, y_bar = _one_dtype(x, y_bar, _is_real(kernel.aval))
     # (b, n, *i, g, c) -> (b, c, *i, g, n) and (b, n, *o, g, f) -> (b, *o, g, n, f)
     x, y_bar = jnp.swapaxes(x, 1, -1), jnp.moveaxis(y_bar, 1, -2)
     algorithm, gradient = params.pop("algorithm"), params.pop("kernel_gradient")
@@ -184,7 +184,14 @@ def _for_any_kernel(params: dict[str, Any]) -> dict[str, Any]:
     return {name: for_any_kernel(p) if name in choices else p for name, p in params.items()}
 
 
-def _one_dtype(x, y):
+def _is_real(aval) -> bool:
+    return not jnp.issubdtype(aval.dtype, jnp.complexfloating)
+
+
+def _one_dtype(x, y, real: bool = False):
+    """Both in one dtype, without imaginary parts where the result is `real`: of real operands."""
+    if real:
+        x, y = x.real, y.real
     # A cotangent may be wider or narrower than the operand it meets, also where the caller has
     # forbidden that dtypes are promoted silently.
     with jax.numpy_dtype_promotion("standard"):

@@ -136,6 +136,11 @@ def _resolve(
     span = tuple(map(dilated_size, k, dilation))
     least = _least_size(n, stride, span, options["padding"])
     size = _chosen_size(output_size, output_padding, least, stride, dilation)
+    if min(size) < 0:
+        raise ValueError(
+            f"`padding` must leave something of the output. Received: "
+            f"padding={options['padding']!r}, which leaves {size} pixels. Use less."
+        )
     u_shape = [0] * (rank + 2)
     u_batch, u_feature, *u_space = layout.out_spec
     u_shape[u_batch] = x_shape[batch]
@@ -171,12 +176,6 @@ def _least_size(n, stride: Sizes, span: Sizes, padding) -> list[int]:
                 f"`stride`, `dilation` and `padding` must leave at most {MOST:,} pixels of output "
                 f"along an axis, which is what XLA counts. Received along spatial axis {axis}: "
                 f"stride={stride[axis]}, padding={padding!r}, which make {size}. Use less of them."
-            )
-        if size < 0:
-            raise ValueError(
-                f"`padding` must leave something of the output: along spatial axis {axis} there "
-                f"are {size + sum(pads[axis])} pixels. Received: padding={padding!r}, which "
-                f"removes {sum(pads[axis])}. Use less."
             )
     return least
 

@@ -320,6 +320,17 @@ def test_dtypes_promote_as_in_jax(algorithm, x_dtype, kernel_dtype, preferred, r
         assert x_bar.dtype == x.dtype and kernel_bar.dtype == kernel.dtype
 
 
+@pytest.mark.filterwarnings("error::DeprecationWarning")  # of a cast from complex to real
+def test_gradients_of_real_operands_whose_result_is_complex(rng):
+    x, kernel = (jnp.asarray(rng.normal(size=s), "float32") for s in ((2, 5, 5, 3), (3, 3, 3, 4)))
+    y_bar = jnp.asarray(rng.normal(size=(2, 5, 5, 4)) * (1 + 2j), "complex64")
+    f = lambda dtype: lambda *both: jconv.conv(*both, preferred_element_type=dtype)
+    bars = jax.vjp(f(jnp.complex64), x, kernel)[1](y_bar)
+    expected = jax.vjp(f(jnp.float32), x, kernel)[1](y_bar.real)
+    for bar, wanted in zip(bars, expected, strict=True):
+        np.testing.assert_allclose(bar, wanted, rtol=1e-4, atol=1e-4)
+
+
 LAYOUTS = [
     ("NWC", (0, 1, 2), (0, 1, 2)),
     ("NCW", (0, 2, 1), (2, 1, 0)),

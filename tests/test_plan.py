@@ -120,6 +120,25 @@ class TestSeparable:
             f(kernel, "separable")
         f(kernel, jconv.Separable(rank=1))
 
+    @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+    def test_a_narrow_kernel_is_of_rank_one_up_to_its_rounding(self, dtype, rng):
+        x, kernel = jnp.ones((1, 9, 9, 3), dtype), separable_kernel(rng).astype(dtype)
+        y = jconv.conv(x, kernel, groups=3, algorithm="separable")
+        expected = jconv.conv(x, kernel, groups=3, algorithm="xla")
+        np.testing.assert_allclose(y.astype(float), expected.astype(float), rtol=0.05, atol=0.1)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_a_kernel_that_is_not_finite(self, value, rng):
+        x, kernel = jnp.ones((1, 9, 9, 3)), separable_kernel(rng).at[0, 0].set(value)
+        with pytest.raises(ValueError, match="finite"):
+            jconv.conv(x, kernel, groups=3, algorithm="separable")
+        y = jconv.conv(x, kernel, groups=3, algorithm=jconv.Separable(rank=1))
+        assert jnp.isnan(y).all()
+
+    def test_a_kernel_of_no_channels(self):
+        x, kernel = jnp.ones((1, 9, 9, 0)), jnp.ones((3, 3, 0, 2))
+        np.testing.assert_array_equal(jconv.conv(x, kernel, algorithm="separable"), 0)
+
     @pytest.mark.parametrize("arg", [0, 1])
     @pytest.mark.parametrize("derivative", [jax.grad, jax.hessian])
     def test_derivatives_do_not_assume_the_kernels_rank(self, derivative, arg, rng):

@@ -97,6 +97,35 @@ def test_export_with_a_symbolic_batch(algorithm, arrays):
     np.testing.assert_allclose(exported.call(x, kernel), f(x, kernel), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        jconv.Im2col(workspace=1),
+        jconv.FFT(block=1),
+        jconv.Winograd(tile=2, block=1),
+        jconv.OverlapAdd(length=4, block=1),
+    ],
+    ids=lambda algorithm: type(algorithm).__name__,
+)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_export_where_blocks_are_smaller_than_a_symbolic_batch(algorithm, stride, rng):
+    xs = rng.normal(size=(3, 8, 8, 3)).astype("float32")
+    kernels = rng.normal(size=(3, 3, 3, 3, 4)).astype("float32")
+    conv = lambda x, k: jconv.conv(x, k, stride=stride, algorithm=algorithm)
+
+    @jax.jit
+    def f(xs, kernels):
+        y, pull = jax.vjp(conv, xs, kernels[0])
+        pairs = jax.vmap(lambda x, k: conv(x[None], k))(xs, kernels)
+        return y, *pull(y), pairs
+
+    (n,) = jax.export.symbolic_shape("n")
+    specs = [jax.ShapeDtypeStruct((n, *a.shape[1:]), a.dtype) for a in (xs, kernels)]
+    exported = jax.export.export(f)(*specs)
+    for actual, expected in zip(exported.call(xs, kernels), f(xs, kernels), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-3)
+
+
 @every_algorithm
 def test_export_of_depthwise_gradients_with_a_symbolic_batch(algorithm, rng):
     x = rng.normal(size=(2, 6, 5, 3)).astype("float32")

@@ -118,6 +118,14 @@ def test_the_plans_forward_pass_is_this_one(rng):
     assert used(jax.value_and_grad(f, 1)) == ["Im2col", "Phases"]
 
 
+@pytest.mark.parametrize("extra", [{"output_size": 1}, {"output_padding": 2}])
+def test_padding_may_remove_more_than_there_is_before_the_output_is_padded(extra):
+    ones = jnp.ones((1, 1, 1))
+    assert jconv.conv(ones, ones, stride=3, padding=1).shape == (1, 1, 1)
+    y = jconv.conv_transpose(ones, ones, stride=3, padding=1, **extra)
+    np.testing.assert_array_equal(y, 0 * ones)
+
+
 def test_a_batch_of_unknown_size():
     f = jax.jit(lambda x, k: jconv.conv_transpose(x, k, stride=2))
     n = jax.export.symbolic_shape("n")[0]

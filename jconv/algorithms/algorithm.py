@@ -34,6 +34,7 @@ class Problem:
       outputs: `f`, output channels per group.
       dtype: of input and kernel.
       result: of the output; that of input and kernel if None.
+      symbolic: whether `pairs` and `images` stand for sizes that are not known yet.
     """
 
     window: Window
@@ -44,6 +45,7 @@ class Problem:
     outputs: int
     dtype: jnp.dtype
     result: jnp.dtype | None = None
+    symbolic: tuple[bool, bool] = (False, False)
 
     @classmethod
     def of(cls, x, kernel, window: Window, result: jnp.dtype | None = None) -> Problem:
@@ -52,7 +54,10 @@ class Problem:
         pairs, images, groups, inputs, outputs = (
             n if isinstance(n, int) else SYMBOLIC for n in sizes
         )
-        return cls(window, pairs, images, groups, inputs, outputs, jnp.dtype(x.dtype), result)
+        symbolic = (not isinstance(sizes[0], int), not isinstance(sizes[1], int))
+        return cls(
+            window, pairs, images, groups, inputs, outputs, jnp.dtype(x.dtype), result, symbolic
+        )
 
     @property
     def accumulator(self) -> jnp.dtype:

@@ -38,16 +38,20 @@ class Blocks:
         counts: Sequence[int],
         step: Sequence[int],
         reach: Sequence[int],
+        whole: Sequence[bool] = (),
     ) -> Blocks:
         """Blocks of at most `limit` bytes, at `each` bytes a place; the first axes are cut first.
 
         Pairs and images are cut without remainder, a spatial axis into blocks of nearly one size.
+        Those that `whole` marks are not cut, since how many there are is not known yet.
         """
         counts = [max(1, count) for count in counts]
         sizes = list(counts)
         for axis, count in enumerate(counts):
             others = math.prod(sizes) // count * each
             most = max(1, min(count, limit // max(others, 1)))
+            if any(whole[axis : axis + 1]):
+                continue
             if axis < 2:
                 sizes[axis] = max(d for d in range(1, most + 1) if count % d == 0)
             else:
@@ -103,11 +107,16 @@ class Blocks:
             starts = [j * size for j, size in zip(at, self.sizes, strict=True)]
             steps = (1, 1, *self.step)
             x_starts = [start * step for start, step in zip(starts, steps, strict=True)]
-            images = x.shape[1] if self.grid[1] == 1 else self.sizes[1]  # it may be symbolic
-            part = lax.dynamic_slice(
-                x, [*x_starts, 0, 0], [self.sizes[0], images, *self.region, *x.shape[-2:]]
+            pairs, images = (
+                have if count == 1 else size  # what is not cut may be symbolic
+                for have, count, size in zip(x.shape[:2], self.grid, self.sizes, strict=False)
             )
-            return f(part, lax.dynamic_slice_in_dim(kernel, starts[0], self.sizes[0]))
+            part = lax.dynamic_slice(
+                x, [*x_starts, 0, 0], [pairs, images, *self.region, *x.shape[-2:]]
+            )
+            if self.grid[0] == 1:
+                return f(part, kernel)
+            return f(part, lax.dynamic_slice_in_dim(kernel, starts[0], pairs))
 
         return self._joined(lax.map(one, jnp.arange(math.prod(self.grid))))
 

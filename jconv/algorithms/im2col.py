@@ -79,7 +79,7 @@ class Im2col(Algorithm):
         window = problem.window
         counts = (problem.pairs, problem.images, *window.output)
         return Blocks.within(
-            self.workspace, _row(problem), counts, step=window.stride, reach=window.span
+            self.workspace, _row(problem), counts, window.stride, window.span, problem.symbolic
         )
 
     def cost(self, problem: Problem) -> Cost:

@@ -71,10 +71,15 @@ class Separable(Algorithm):
         """This algorithm with the rank of a canonical kernel: one.
 
         Raises:
-          ValueError: where it is higher.
+          ValueError: where it is higher, or where some tap is not finite.
         """
+        if not np.isfinite(kernel).all():
+            raise ValueError(
+                "`algorithm='separable'` must be given a kernel of finite numbers. Received: one "
+                "with NaN or infinity. Use another algorithm, all of which carry them on."
+            )
         for matrix in _unfoldings(kernel):
-            rank = int(np.linalg.matrix_rank(matrix).max(initial=0))
+            rank = _rank(matrix)
             if rank > 1:
                 raise ValueError(
                     f"`algorithm='separable'` must be given a kernel of rank one. Received: one of "
@@ -112,7 +117,11 @@ class Separable(Algorithm):
         """The kernel as one along `axis` to `rank` channels, and one along the other axes."""
         b, *taps, groups, inputs, outputs = kernel.shape
         along, others = taps[axis], [*taps[:axis], 1, *taps[axis + 1 :]]
-        u, s, vh = jnp.linalg.svd(_unfolded(kernel, axis), full_matrices=False)
+        matrix = _unfolded(kernel, axis)
+        # The decomposition of one that is not finite may never end; NaN is what it comes to.
+        finite = jnp.isfinite(matrix).all()
+        u, s, vh = jnp.linalg.svd(jnp.where(finite, matrix, 0), full_matrices=False)
+        s = jnp.where(finite, s, jnp.nan)
         rank = min(self.rank or 1, s.shape[-1])
         u = u[..., :rank].reshape(b, groups, along, inputs, rank)
         vh = s[..., :rank, None].astype(vh.dtype) * vh[..., :rank, :]
@@ -187,9 +196,19 @@ def _unfolded(kernel, axis: int):
     others = [1 + a for a in range(rank) if a != axis]
     order = (0, groups, 1 + axis, inputs, *others, outputs)
     shape = [kernel.shape[a] for a in order]
-    return kernel.transpose(order).reshape(*shape[:2], shape[2] * shape[3], -1)
+    return kernel.transpose(order).reshape(*shape[:2], math.prod(shape[2:4]), math.prod(shape[4:]))
 
 
 def _unfoldings(kernel: np.ndarray) -> list[np.ndarray]:
     axes = [axis for axis in range(kernel.ndim - 4) if kernel.shape[1 + axis] > 1]
     return [_unfolded(kernel, axis) for axis in axes[:-1]]
+
+
+def _rank(matrices: np.ndarray) -> int:
+    """The highest rank of some matrices, up to the rounding of their dtype."""
+    if 0 in matrices.shape:
+        return 0
+    wide = matrices.astype(np.result_type(matrices.dtype, np.float32))
+    values = np.linalg.svd(wide, compute_uv=False)
+    least = max(wide.shape[-2:]) * float(jnp.finfo(matrices.dtype).eps) * values[..., :1]
+    return int((values > least).sum(-1).max())

@@ -129,6 +129,7 @@ class TiledAlgorithm(DenseAlgorithm):
             counts=(problem.pairs, problem.images, *(t.places for t in tilings)),
             step=[t.outputs for t in tilings],
             reach=[t.reach for t in tilings],
+            whole=problem.symbolic,
         )
 
     def _too_many_parts(self, problem: Problem, tilings: Sequence[Tiling]) -> bool:
