@@ -27,6 +27,8 @@ from jconv.pooling import avg_pool as avg_pool
 from jconv.pooling import lp_pool as lp_pool
 from jconv.pooling import max_pool as max_pool
 from jconv.report.walkthrough import walkthrough as walkthrough
+from jconv.rewrite import accelerate as accelerate
+from jconv.rewrite import accelerated as accelerated
 from jconv.transpose import conv_transpose as conv_transpose
 from jconv.window import output_size as output_size
 

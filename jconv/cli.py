@@ -14,9 +14,14 @@ import numpy as np
 import tyro
 from flax import nnx
 from rich.console import Console
+from rich.progress import Progress
 
 import jconv
 from jconv.analysis import summarize
+from jconv.bench.layers import choose_layers
+from jconv.bench.report import line, table, write_results
+from jconv.bench.run import PASSES, Row
+from jconv.bench.run import bench as run_bench
 from jconv.kernels import KERNELS
 from jconv.report.page import write_page
 from jconv.train import (
@@ -40,6 +45,7 @@ usage: jconv VERB ...        jconv VERB --help tells more
   report RUN            write the page of a run again, runs/NAME/report.html
   summary CONFIG.yaml   the layers of a network: shapes, parameters, multiply-adds
   walkthrough           one convolution, step by step, each product written out
+  bench                 time published layers against lax and, where installed, torch
 
   --version             print the version
 """
@@ -211,11 +217,49 @@ def walkthrough(words: Sequence[str]) -> int:
     return OK
 
 
+def bench(words: Sequence[str]) -> int:
+    """`jconv bench`."""
+
+    def run(
+        only: str = "",
+        quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+        algorithm: str = "auto",
+        out: Path = Path("bench"),
+    ):
+        """Time published layers: jconv against lax and, where it is installed, torch.
+
+        Forward, and forward with both gradients; medians of interleaved runs in one process, on
+        channels-last arrays and as many threads each as there are cores. Writes OUT.json and
+        OUT.png.
+
+        Args:
+          only: layers whose name or kind has this in it, such as "depthwise".
+          quick: a layer of each kind, measured briefly.
+          algorithm: jconv's, such as "direct"; a layer that it cannot do ends the run.
+          out: where results go, without the ending.
+        """
+        layers = choose_layers(only, quick)
+        with Progress(console=Console(stderr=True)) as bar:
+            task = bar.add_task("timing", total=len(layers) * len(PASSES))
+
+            def each(row: Row) -> None:
+                bar.console.print(line(row), highlight=False)
+                bar.advance(task)
+
+            rows = run_bench(layers, algorithm=algorithm, budget=0.5 if quick else 2.0, each=each)
+        write_results(rows, out)
+        return table(rows)
+
+    Console().print(_parse(run, "bench", words))
+    return OK
+
+
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train,
     "report": report,
     "summary": summary,
     "walkthrough": walkthrough,
+    "bench": bench,
 }
 
 

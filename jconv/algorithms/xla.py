@@ -26,6 +26,9 @@ from jconv.algorithms.algorithm import (
 from jconv.algorithms.space import padded
 from jconv.window import Window
 
+# The plan of what `jconv.accelerate` puts in the place of `lax`; None for `lax` itself.
+replacement = jax.make_user_context(None)
+
 
 @dataclass(frozen=True)
 class Xla(Algorithm):
@@ -72,20 +75,21 @@ def _convolve(x, kernel, window: Window, precision: Precision, dtype: jnp.dtype)
     x = x.reshape(*x.shape[:-2], groups * inputs)
     kernel = jnp.swapaxes(kernel, -3, -2).reshape(*window.taps, inputs, groups * outputs)
     spatial = tuple(range(1, window.rank + 1))
-    y = lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=window.stride,
-        padding=window.padding,
-        lhs_dilation=window.input_dilation,
-        rhs_dilation=window.dilation,
-        dimension_numbers=lax.ConvDimensionNumbers(
-            lhs_spec=(0, window.rank + 1, *spatial),
-            rhs_spec=(window.rank + 1, window.rank, *(axis - 1 for axis in spatial)),
-            out_spec=(0, window.rank + 1, *spatial),
-        ),
-        feature_group_count=groups,
-        precision=precision,
-        preferred_element_type=dtype,
-    )
+    with replacement(None):
+        y = lax.conv_general_dilated(
+            x,
+            kernel,
+            window_strides=window.stride,
+            padding=window.padding,
+            lhs_dilation=window.input_dilation,
+            rhs_dilation=window.dilation,
+            dimension_numbers=lax.ConvDimensionNumbers(
+                lhs_spec=(0, window.rank + 1, *spatial),
+                rhs_spec=(window.rank + 1, window.rank, *(axis - 1 for axis in spatial)),
+                out_spec=(0, window.rank + 1, *spatial),
+            ),
+            feature_group_count=groups,
+            precision=precision,
+            preferred_element_type=dtype,
+        )
     return y.reshape(*y.shape[:-1], groups, outputs)

@@ -1,0 +1,1 @@
+"""`jconv bench`: published layers, timed against `lax` and torch."""

@@ -1,0 +1,106 @@
+"""What a benchmark found, to read and to look at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from jconv.bench.run import PASSES, Row, as_json, geometric_mean, peak_gflops
+from jconv.train.run_folder import environment
+
+PEERS = ("lax", "torch")
+
+
+def line(row: Row) -> str:
+    """One row, in one line."""
+    words = [f"{row.layer:<42} {row.which:<9} {1e3 * row.seconds['jconv']:>9.2f} ms"]
+    words += [f"{_times(row.speedup[p])} {p}" for p in PEERS if p in row.speedup]
+    return "  ".join(words)
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """A line for each layer, in the sections of their kinds; geometric means last."""
+    title = "milliseconds of jconv, and how many times faster it is: forward, then with gradients"
+    drawn = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    drawn.add_column("layer", no_wrap=True)
+    for _ in PASSES:
+        for head in ("ms", *PEERS):
+            drawn.add_column(head, justify="right", no_wrap=True)
+    by_layer: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        by_layer.setdefault(row.layer, {})[row.which] = row
+    kind = None
+    for name, passes in by_layer.items():
+        first = next(iter(passes.values()))
+        if first.kind != kind:
+            drawn.add_section()
+            kind = first.kind
+        cells: list[str | Text] = [name]
+        for which in PASSES:
+            row = passes[which]
+            cells.append(f"{1e3 * row.seconds['jconv']:.2f}")
+            cells += [_cell(row.speedup.get(peer)) for peer in PEERS]
+        drawn.add_row(*cells)
+    drawn.add_section()
+    cells = ["geometric mean"]
+    for which in PASSES:
+        cells.append("")
+        for peer in PEERS:
+            ratios = [r.speedup[peer] for r in rows if r.which == which and peer in r.speedup]
+            cells.append(_cell(geometric_mean(ratios) if ratios else None))
+    drawn.add_row(*cells)
+    return drawn
+
+
+def write_results(rows: Sequence[Row], out: Path) -> None:
+    """Writes OUT.json, which says what it was measured on, and OUT.png."""
+    found = environment() | {"matrix_product_gflops": peak_gflops(), "rows": as_json(rows)}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+    plot(rows, out.with_suffix(".png"))
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:>6.1f}x" if ratio >= 10 else f"{ratio:>6.2f}x"
+
+
+def _cell(ratio: float | None) -> Text:
+    if ratio is None:
+        return Text("")
+    style = "green" if ratio >= 1.05 else "red" if ratio < 1 / 1.05 else ""
+    return Text(_times(ratio).strip(), style=style)
+
+
+def plot(rows: Sequence[Row], path: Path) -> None:
+    """Draws how many times faster than `lax`, and than torch, each layer is in both passes."""
+    names = list(dict.fromkeys(row.layer for row in rows))
+    figure = Figure(figsize=(11, 1.6 + 0.24 * len(names)), layout="constrained")
+    axes = figure.subplots(1, len(PASSES), sharey=True)
+    for axis, which in zip(axes, PASSES, strict=True):
+        for peer, color, marker in (("torch", "#d95f02", "D"), ("lax", "#1b5fa8", "o")):
+            points = [
+                (row.speedup[peer], names.index(row.layer))
+                for row in rows
+                if row.which == which and peer in row.speedup
+            ]
+            if points:
+                ratios, places = zip(*points, strict=True)
+                if peer == "lax":
+                    axis.hlines(places, 1, ratios, color=color, linewidth=1, alpha=0.5)
+                axis.plot(ratios, places, marker, color=color, markersize=5, label=f"over {peer}")
+        axis.axvline(1, color="black", linewidth=0.8)
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}x")
+        axis.grid(axis="x", alpha=0.3)
+        axis.set_title(which)
+    axes[0].set_yticks(range(len(names)), names, fontsize=7)
+    axes[0].invert_yaxis()
+    axes[0].legend(loc="lower right", fontsize=8)
+    figure.suptitle("How many times faster jconv is (median of paired runs)")
+    figure.savefig(path, dpi=130)

@@ -1,0 +1,127 @@
+"""One run of the benchmark: each layer, each pass, everyone in turn in one process."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+
+import jax
+import jax.numpy as jnp
+
+from jconv.bench.contenders import by_jconv, by_lax, passes, torch_passes, window_of
+from jconv.bench.layers import Layer
+from jconv.bench.measure import Call, interleaved, paired_ratio, seconds
+
+PASSES = ("forward", "gradients")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pass of one layer, as it was measured.
+
+    Attributes:
+      layer: its name.
+      kind: its kind.
+      which: `"forward"`, or `"gradients"`, which is forward and both gradients.
+      seconds: of one call, the median, by contender.
+      speedup: over `"lax"` and, where it ran, `"torch"`: the median of paired ratios; above 1 is
+        faster than they.
+      compile_seconds: of the first call, by contender; torch has none.
+      multiply_adds: of one forward pass.
+    """
+
+    layer: str
+    kind: str
+    which: str
+    seconds: dict[str, float]
+    speedup: dict[str, float]
+    compile_seconds: dict[str, float]
+    multiply_adds: int = field(repr=False)
+
+    @property
+    def gflops(self) -> float:
+        """Arithmetic that the definition asks for, each gradient as much as the forward pass."""
+        times = 3 if self.which == "gradients" else 1
+        return 2e-9 * times * self.multiply_adds / self.seconds["jconv"]
+
+
+def bench(
+    layers: Sequence[Layer],
+    *,
+    algorithm: str = "auto",
+    budget: float = 2.0,
+    each: Callable[[Row], None] = lambda row: None,
+) -> list[Row]:
+    """Times jconv against `lax` and, where it is installed, torch.
+
+    Args:
+      layers: what to time.
+      algorithm: jconv's, for every layer that it supports.
+      budget: seconds of measuring for each pass of a layer, as far as few rounds allow.
+      each: is shown every row as it comes.
+
+    Returns:
+      Two rows for each layer, one a pass.
+    """
+    rows = []
+    for layer in layers:
+        contenders = {
+            "jconv": passes(layer, by_jconv(layer, algorithm)),
+            "lax": passes(layer, by_lax(layer)),
+            "torch": torch_passes(layer),
+        }
+        for which in PASSES:
+            calls = {name: calls[which] for name, calls in contenders.items() if calls}
+            rows.append(_row(layer, which, calls, budget))
+            each(rows[-1])
+        jax.clear_caches()
+    return rows
+
+
+def _row(layer: Layer, which: str, calls: dict[str, Call], budget: float) -> Row:
+    first = {name: seconds(call) for name, call in calls.items()}
+    second = {name: seconds(call) for name, call in calls.items()}
+    times = interleaved(calls, budget=budget)
+    ours = times["jconv"]
+    return Row(
+        layer=layer.name,
+        kind=layer.kind,
+        which=which,
+        seconds={name: statistics.median(values) for name, values in times.items()},
+        speedup={name: paired_ratio(times[name], ours) for name in times if name != "jconv"},
+        compile_seconds={n: max(0.0, first[n] - second[n]) for n in calls if n != "torch"},
+        multiply_adds=multiply_adds(layer),
+    )
+
+
+def multiply_adds(layer: Layer) -> int:
+    """Products summed in one forward pass, padding counted as pixels and gaps not."""
+    each = math.prod(layer.kernel[-2:]) * layer.x[0] * max(1, layer.kernels)
+    return each * window_of(layer).meetings
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    """Of positive numbers; NaN of none."""
+    logs = [math.log(value) for value in values]
+    return math.exp(sum(logs) / len(logs)) if logs else math.nan
+
+
+def peak_gflops(size: int = 1536) -> float:
+    """What a product of large square matrices reaches here: the most a convolution could."""
+    a = jnp.ones((size, size), jnp.float32)
+    product = jax.jit(jnp.matmul)
+    product(a, a).block_until_ready()
+    times = []
+    for _ in range(7):
+        start = time.perf_counter()
+        product(a, a).block_until_ready()
+        times.append(time.perf_counter() - start)
+    return 2e-9 * size**3 / statistics.median(times)
+
+
+def as_json(rows: Sequence[Row]) -> list[dict]:
+    """The rows, with what follows from them."""
+    return [asdict(row) | {"gflops": row.gflops} for row in rows]

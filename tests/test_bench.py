@@ -1,0 +1,107 @@
+"""The benchmark: all contenders compute the same, and what is measured is told right."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from jconv.bench.contenders import by_jconv, by_lax, passes, torch_passes
+from jconv.bench.layers import LAYERS, choose_layers, dense, depthwise, signal, transposed
+from jconv.bench.measure import interleaved, paired_ratio
+from jconv.bench.run import Row, bench, geometric_mean, multiply_adds
+from jconv.cli import main
+
+SMALL = (
+    dense("strided", 2, 9, 3, 4, 6, stride=2),
+    dense("valid", 2, 9, 3, 4, 6, stride=2, padding="VALID"),
+    dense("not square", 2, 7, (1, 5), 4, 6),
+    dense("groups", 2, 7, 3, 4, 6, groups=2),
+    depthwise("depthwise", 2, 7, 3, 5, stride=2),
+    transposed("transposed", 2, 5, 4, 3),
+    dense("dilated signal", 2, 20, (2,), 4, 6, dilation=5, padding="CAUSAL"),
+    signal("long filter", 1, 12, 12, 3),
+    dense("volume", 1, 5, (3, 3, 3), 2, 4),
+    dense("kernels", 2, 6, 3, 4, 5, kernels=3),
+    dense("examples", 3, 6, 3, 2, 4, examples=True),
+)
+every_layer = pytest.mark.parametrize("layer", SMALL, ids=lambda layer: layer.name)
+
+
+@every_layer
+def test_jconv_and_lax_compute_the_same(layer):
+    ours, theirs = (passes(layer, by(layer)) for by in (by_jconv, by_lax))
+    for which in ("forward", "gradients"):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+            ours[which](),
+            theirs[which](),
+        )
+
+
+@every_layer
+def test_torch_computes_the_same(layer):
+    pytest.importorskip("torch", reason="pip install 'jconv[bench]'")
+    ours, theirs = passes(layer, by_jconv(layer)), torch_passes(layer)
+    if layer.examples:
+        assert not theirs
+        return
+    y, x_bar, kernel_bar = map(np.asarray, ours["gradients"]())
+    if layer.kernels:
+        y, kernel_bar = (np.concatenate(list(a), axis=-1) for a in (y, kernel_bar))
+    turned = [slice(None, None, -1 if layer.input_dilation > 1 else 1)] * layer.rank
+    order = (-2, -1) if layer.input_dilation > 1 else (-1, -2)
+    expected = [np.moveaxis(y, -1, 1), np.moveaxis(x_bar, -1, 1),
+                np.moveaxis(kernel_bar[tuple(turned)], order, (0, 1))]  # fmt: skip
+    for wanted, got in zip(expected, theirs["gradients"](), strict=True):
+        np.testing.assert_allclose(got.detach().numpy(), wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(theirs["forward"]().numpy(), expected[0], rtol=1e-4, atol=1e-4)
+
+
+def test_there_are_layers_of_every_kind():
+    assert len(LAYERS) >= 40
+    assert len({layer.name for layer in LAYERS}) == len(LAYERS)
+    quick = choose_layers(quick=True)
+    assert {layer.kind for layer in quick} == {layer.kind for layer in LAYERS}
+    assert {layer.kind for layer in choose_layers("depthwise")} == {"depthwise"}
+
+
+def test_layers_that_do_not_exist(capsys):
+    assert main(["bench", "--only", "hexagonal"]) == 2
+    assert "`--only` must be part of a layer's name or kind: ['stem'," in capsys.readouterr().err
+
+
+def test_multiply_adds_of_a_published_layer():
+    (layer,) = choose_layers("googlenet conv2")
+    assert multiply_adds(layer) == layer.x[0] * 56 * 56 * 9 * 64 * 192
+
+
+def test_measurements_are_in_turn():
+    order = []
+    calls = {name: lambda name=name: order.append(name) for name in "ab"}
+    times = interleaved(calls, budget=0, rounds=(3, 9))
+    assert [len(values) for values in times.values()] == [3, 3]
+    assert paired_ratio([2.0, 9.0, 4.0], to=[1.0, 3.0, 4.0]) == 2.0
+    assert geometric_mean([1, 100]) == pytest.approx(10)
+
+
+def test_rows_and_files(tmp_path, capsys, monkeypatch):
+    measured = {"jconv": [1.0, 2.0, 2.0], "lax": [2.0, 6.0, 8.0], "torch": [1.0, 1.0, 1.0]}
+    monkeypatch.setattr(
+        "jconv.bench.run.interleaved", lambda calls, budget: {n: measured[n] for n in calls}
+    )
+    rows: list[Row] = []
+    assert bench(SMALL[:1], budget=0, each=rows.append) == rows
+    assert [row.which for row in rows] == ["forward", "gradients"]
+    for row in rows:
+        assert (row.seconds["jconv"], row.seconds["lax"]) == (2.0, 6.0)
+        assert row.speedup["lax"] == 3.0  # the median of 2, 3 and 4
+        passes_counted = 3 if row.which == "gradients" else 1
+        assert row.gflops == pytest.approx(passes_counted * row.multiply_adds / 1e9)
+    monkeypatch.setattr("jconv.bench.layers.LAYERS", SMALL[:2])
+    assert main(["bench", "--quick", "--out", str(tmp_path / "some" / "where")]) == 0
+    found = json.loads((tmp_path / "some" / "where.json").read_text())
+    assert found["matrix_product_gflops"] > 0
+    assert {row["layer"] for row in found["rows"]} == {"strided"}  # both are of one kind
+    assert (tmp_path / "some" / "where.png").stat().st_size > 1000
+    assert "strided" in capsys.readouterr().out

@@ -1,0 +1,199 @@
+"""`jconv.accelerate`: every convolution of a function is ours, and nothing else has changed."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import lax
+from jax.sharding import AxisType, PartitionSpec
+
+import jconv
+
+
+def convolve(x, kernel):
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=numbers)
+
+
+@jax.custom_vjp
+def with_own_vjp(x, kernel):
+    return convolve(x, kernel)
+
+
+with_own_vjp.defvjp(
+    lambda x, kernel: (convolve(x, kernel), (x, kernel)),
+    lambda kept, y_bar: tuple(2 * bar for bar in jax.vjp(convolve, *kept)[1](y_bar)),
+)
+
+
+@jax.custom_jvp
+def with_own_jvp(x, kernel):
+    return convolve(x, kernel)
+
+
+@with_own_jvp.defjvp
+def _derivative(primals, tangents):
+    (x, kernel), (dx, dkernel) = primals, tangents
+    return convolve(x, kernel), convolve(dx, kernel) + convolve(x, dkernel)
+
+
+def in_scan(x, kernel):
+    return lax.scan(lambda y, _: (convolve(y, kernel), None), x, None, length=2)[0]
+
+
+def in_while(x, kernel):
+    step = lambda state: (convolve(state[0], kernel), state[1] + 1)
+    return lax.while_loop(lambda state: state[1] < 2, step, (x, 0))[0]
+
+
+def in_cond(x, kernel):
+    return lax.cond(x.sum() > 0, convolve, lambda x, kernel: 2 * convolve(x, kernel), x, kernel)
+
+
+def in_shard_map(x, kernel):
+    mesh = jax.make_mesh((1,), ("batch",), axis_types=(AxisType.Auto,))
+    batch, whole = PartitionSpec("batch"), PartitionSpec()
+    mapped = jax.shard_map(convolve, mesh=mesh, in_specs=(batch, whole), out_specs=batch)
+    return mapped(x, kernel)
+
+
+FUNCTIONS = {
+    "plain": convolve,
+    "jit": jax.jit(convolve),
+    "checkpoint": jax.checkpoint(convolve),
+    "scan": in_scan,
+    "while": in_while,
+    "map": lambda x, kernel: lax.map(lambda x: convolve(x[None], kernel)[0], x),
+    "cond": in_cond,
+    "custom_vjp": with_own_vjp,
+    "custom_jvp": with_own_jvp,
+    "shard_map": in_shard_map,
+    "nested": jax.jit(jax.checkpoint(jax.jit(with_own_vjp))),
+    "vmap": lambda x, kernel: jax.vmap(convolve, (None, 0))(x, jnp.stack([kernel, kernel])),
+    "transposed": lambda x, kernel: lax.conv_transpose(x, kernel, (2, 2), "SAME"),
+    "batch groups": lambda x, kernel: lax.conv_general_dilated(
+        x, kernel, (1, 1), "SAME", batch_group_count=2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    ),
+}  # fmt: skip
+every_function = pytest.mark.parametrize("name", FUNCTIONS)
+
+
+@pytest.fixture
+def arrays(rng):
+    shapes = ((2, 6, 6, 4), (3, 3, 4, 4))
+    return tuple(jnp.asarray(rng.normal(size=shape), jnp.float32) / 3 for shape in shapes)
+
+
+def counts(function, *arrays):
+    """How often jconv's primitive and that of `lax` stand in the program."""
+    text = str(jax.make_jaxpr(function)(*arrays))
+    return text.count("jconv_conv["), text.count(" conv_general_dilated[")
+
+
+@every_function
+def test_every_convolution_is_ours(name, arrays):
+    function = FUNCTIONS[name]
+    ours, theirs = counts(jconv.accelerate(function), *arrays)
+    assert ours and not theirs
+    assert counts(function, *arrays)[0] == 0  # what was traced for us is not left behind
+    expected = function(*arrays)
+    for run in (jconv.accelerate(function), jax.jit(jconv.accelerate(function))):
+        np.testing.assert_allclose(run(*arrays), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name != "while"])
+def test_gradients_are_ours_too(name, arrays):
+    def gradients(function):
+        return jax.grad(lambda *arrays: (function(*arrays) ** 2).sum(), (0, 1))
+
+    ours, theirs = counts(gradients(jconv.accelerate(FUNCTIONS[name])), *arrays)
+    assert ours >= 3 and not theirs
+    actual = gradients(jconv.accelerate(FUNCTIONS[name]))(*arrays)
+    expected = gradients(FUNCTIONS[name])(*arrays)
+    for bar, wanted in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(bar, wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_all_that_is_traced_within(arrays):
+    jitted = jax.jit(convolve)
+    before = jitted(*arrays)
+    with jconv.accelerated("direct"):
+        assert "algorithm=Direct(" in str(jax.make_jaxpr(jitted)(*arrays))
+        np.testing.assert_allclose(jitted(*arrays), before, rtol=1e-4, atol=1e-4)
+        with jconv.accelerated("im2col"):
+            assert "algorithm=Im2col(" in str(jax.make_jaxpr(jitted)(*arrays))
+        assert "algorithm=Direct(" in str(jax.make_jaxpr(jitted)(*arrays))
+    assert counts(jitted, *arrays) == (0, 1)
+
+
+def test_an_error_inside_ends_it_too(arrays):
+    with pytest.raises(RuntimeError), jconv.accelerated():
+        raise RuntimeError
+    assert counts(convolve, *arrays) == (0, 1)
+
+
+def test_an_algorithm_is_used_where_it_can_and_a_plan_is_held_to():
+    x, kernel = jnp.ones((1, 6, 6, 1), jnp.int32), jnp.ones((3, 3, 1, 1), jnp.int32)
+    assert "algorithm=auto" in str(jax.make_jaxpr(jconv.accelerate(convolve, "fft"))(x, kernel))
+    with pytest.raises(ValueError, match="not exact in int32"):
+        jconv.accelerate(convolve, jconv.Plan("fft"))(x, kernel)
+
+
+@pytest.mark.parametrize("dtype", ["int4", "int8", "float8_e4m3fn", "bfloat16", "complex64"])
+def test_every_dtype_of_lax(dtype):
+    x, kernel = jnp.ones((1, 6, 6, 1), dtype), jnp.ones((3, 3, 1, 1), dtype)
+    y, expected = jconv.accelerate(convolve)(x, kernel), convolve(x, kernel)
+    assert y.dtype == expected.dtype
+    np.testing.assert_array_equal(y.astype("complex64"), expected.astype("complex64"))
+
+
+def test_donation_and_static_arguments(arrays):
+    @functools.partial(jax.jit, static_argnames="power", donate_argnums=0)
+    def function(x, kernel, power):
+        return convolve(x, kernel) ** power
+
+    x, kernel = arrays
+    donated = x + 0
+    y = jconv.accelerate(function)(donated, kernel, power=2)
+    assert donated.is_deleted()
+    np.testing.assert_allclose(y, convolve(x, kernel) ** 2, rtol=1e-4, atol=1e-4)
+
+
+class Network(nnx.Module):
+    """A convolution, whose batch norm changes when it is called, and another."""
+
+    def __init__(self, rngs):
+        self.first = nnx.Conv(3, 4, (3, 3), rngs=rngs)
+        self.norm = nnx.BatchNorm(4, rngs=rngs)
+        self.second = nnx.Conv(4, 4, (3, 3), feature_group_count=4, rngs=rngs)
+
+    def __call__(self, x):
+        return self.second(nnx.relu(self.norm(self.first(x))))
+
+
+def test_a_model_and_its_state(rng):
+    x = jnp.asarray(rng.normal(size=(2, 8, 8, 3)), jnp.float32)
+    plain, fast = Network(nnx.Rngs(0)), Network(nnx.Rngs(0))
+    loss = lambda model, x: (model(x) ** 2).mean()
+    expected = nnx.jit(nnx.value_and_grad(loss))(plain, x)
+    actual = jconv.accelerate(nnx.jit(nnx.value_and_grad(loss)))(fast, x)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), actual,
+                 expected)  # fmt: skip
+    assert not np.allclose(plain.norm.mean[...], 0)
+    np.testing.assert_allclose(fast.norm.mean[...], plain.norm.mean[...], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: jconv.accelerate(3), "`fn` must be a function. Received: fn=3"),
+        (lambda: jconv.accelerate(convolve, "fast"), "`algorithm` must be 'auto'"),
+        (lambda: jconv.accelerated("fast").__enter__(), "`algorithm` must be 'auto'"),
+    ],
+)
+def test_errors(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
