@@ -19,6 +19,7 @@ from jconv.convolution import depthwise_conv as depthwise_conv
 from jconv.convolution import output_shape as output_shape
 from jconv.convolution import separable_conv as separable_conv
 from jconv.deform import deform_conv as deform_conv
+from jconv.inspection import inspect as inspect
 from jconv.local import conv_local as conv_local
 from jconv.patches import fold as fold
 from jconv.patches import unfold as unfold
