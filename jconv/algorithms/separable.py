@@ -118,10 +118,8 @@ class Separable(Algorithm):
         b, *taps, groups, inputs, outputs = kernel.shape
         along, others = taps[axis], [*taps[:axis], 1, *taps[axis + 1 :]]
         matrix = _unfolded(kernel, axis)
-        # The decomposition of one that is not finite may never end; NaN is what it comes to.
-        finite = jnp.isfinite(matrix).all()
-        u, s, vh = jnp.linalg.svd(jnp.where(finite, matrix, 0), full_matrices=False)
-        s = jnp.where(finite, s, jnp.nan)
+        # Of infinities, the decomposition may never end; of NaN, which this makes of them, it does.
+        u, s, vh = jnp.linalg.svd(matrix + 0 * matrix, full_matrices=False)
         rank = min(self.rank or 1, s.shape[-1])
         u = u[..., :rank].reshape(b, groups, along, inputs, rank)
         vh = s[..., :rank, None].astype(vh.dtype) * vh[..., :rank, :]
