@@ -9,6 +9,7 @@ import pytest
 from jconv.bench.contenders import by_jconv, by_lax, passes, torch_passes
 from jconv.bench.layers import LAYERS, choose_layers, dense, depthwise, signal, transposed
 from jconv.bench.measure import interleaved, paired_ratio
+from jconv.bench.race import problems_of, race
 from jconv.bench.run import Row, bench, geometric_mean, multiply_adds
 from jconv.cli import main
 
@@ -105,3 +106,19 @@ def test_rows_and_files(tmp_path, capsys, monkeypatch):
     assert {row["layer"] for row in found["rows"]} == {"strided"}  # both are of one kind
     assert (tmp_path / "some" / "where.png").stat().st_size > 1000
     assert "strided" in capsys.readouterr().out
+
+
+@every_layer
+def test_a_layer_is_two_or_three_problems(layer):
+    problems = problems_of(layer)
+    assert len(problems) == (2 if layer.examples else 3)
+    assert problems[0].window.taps == layer.kernel[: layer.rank]
+
+
+@pytest.mark.parametrize("layer", [SMALL[0], SMALL[4]], ids=["strided", "depthwise"])
+def test_a_race_of_every_algorithm(layer):
+    problems = problems_of(layer)
+    found = race(problems[-1], budget=0)
+    assert {"xla", "direct"} <= set(found.seconds)
+    assert found.chosen in found.seconds and found.fastest in found.seconds
+    assert found.regret >= 1

@@ -13,6 +13,7 @@ from jax import lax
 
 import jconv
 from jconv.bench.layers import Layer
+from jconv.bench.measure import Call
 from jconv.window import Window, make_window
 
 SPACE = {1: "W", 2: "HW", 3: "DHW"}
@@ -65,18 +66,15 @@ def by_jconv(layer: Layer, algorithm: str = "auto") -> Convolve:
     )
 
 
-def passes(layer: Layer, convolve: Convolve) -> dict[str, Callable[[], object]]:
-    """Jitted calls of both passes, which wait for their results.
+def passes_of(layer: Layer, convolve: Convolve) -> tuple[Convolve, Callable[..., Any]]:
+    """Both passes as functions: forward, and forward with the gradients in input and kernel.
+
+    Those of `examples` are the gradients in the kernel alone, one for each example.
 
     Args:
       layer: what to convolve.
       convolve: of one input and one kernel.
-
-    Returns:
-      `forward`, and `gradients`: forward with the gradients in input and kernel. The gradients of
-      `examples` are those in the kernel, one for each example.
     """
-    arrays = tuple(map(jax.numpy.asarray, operands(layer)))
     mapped = jax.vmap(convolve, (None, 0)) if layer.kernels else convolve
 
     def of_one_example(x, kernel, y_bar):
@@ -89,17 +87,20 @@ def passes(layer: Layer, convolve: Convolve) -> dict[str, Callable[[], object]]:
         y, pull = jax.vjp(mapped, x, kernel)
         return y, *pull(y_bar)
 
+    return mapped, with_gradients
+
+
+def passes(layer: Layer, convolve: Convolve) -> dict[str, Call]:
+    """Jitted calls of both passes, which wait for their results; see `passes_of`."""
+    x, kernel, y_bar = map(jax.numpy.asarray, operands(layer))
+    forward, with_gradients = map(jax.jit, passes_of(layer, convolve))
     return {
-        "forward": _waiting(jax.jit(mapped), arrays[:2]),
-        "gradients": _waiting(jax.jit(with_gradients), arrays),
+        "forward": lambda: jax.block_until_ready(forward(x, kernel)),
+        "gradients": lambda: jax.block_until_ready(with_gradients(x, kernel, y_bar)),
     }
 
 
-def _waiting(function, arrays) -> Callable[[], object]:
-    return lambda: jax.block_until_ready(function(*arrays))
-
-
-def torch_passes(layer: Layer) -> dict[str, Callable[[], object]]:
+def torch_passes(layer: Layer) -> dict[str, Call]:
     """The same by torch, channels-last in memory; empty where it is missing or has no such call.
 
     Torch maps over kernels by one call with all of them, and has no gradients of single examples

@@ -1,0 +1,100 @@
+"""Every algorithm on one convolution: which was fastest, and what the choice of `auto` costs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from jconv.algorithms import ALGORITHMS, Algorithm
+from jconv.algorithms.algorithm import Problem
+from jconv.bench.contenders import by_jconv, operands, passes_of
+from jconv.bench.layers import Layer
+from jconv.bench.measure import Call, interleaved, seconds
+from jconv.inspection import inspect
+from jconv.selection import choose
+
+HOPELESS = 4.0  # times the fastest so far, in one call, past which no more are made
+MOST_HELD = 4 * 2**30  # bytes of workspace past which an algorithm is not tried
+
+
+@dataclass(frozen=True)
+class Race:
+    """One convolution by every algorithm that can do it within reason.
+
+    Attributes:
+      problem: the convolution.
+      seconds: of one call, the median, by algorithm; the first and only call of hopeless ones.
+      chosen: what `auto` takes.
+    """
+
+    problem: Problem
+    seconds: Mapping[str, float]
+    chosen: str
+
+    @property
+    def fastest(self) -> str:
+        """The algorithm that took least."""
+        return min(self.seconds, key=self.seconds.__getitem__)
+
+    @property
+    def regret(self) -> float:
+        """Time of the chosen over that of the fastest: at least 1."""
+        return self.seconds[self.chosen] / self.seconds[self.fastest]
+
+
+def problems_of(layer: Layer) -> list[Problem]:
+    """What a layer convolves in a forward pass with its gradients, in this order."""
+    _, with_gradients = passes_of(layer, by_jconv(layer))
+    found = inspect(with_gradients)(*operands(layer)).convolutions
+    return [convolution.problem for convolution in found]
+
+
+def race(problem: Problem, *, budget: float = 1.0) -> Race:
+    """Times every algorithm on one problem, on the default device.
+
+    Args:
+      problem: of known sizes.
+      budget: seconds of measuring, as far as few rounds allow.
+    """
+    chosen = choose(problem, jax.default_backend()).algorithm
+    x, kernel = _arrays(problem)
+    calls: dict[str, Call] = {}
+    once: dict[str, float] = {}
+    for name, algorithm in ALGORITHMS.items():
+        if algorithm.supports(problem) is not None:
+            continue
+        if name != chosen and algorithm.cost(problem).workspace > MOST_HELD:
+            continue
+        call = _call(algorithm, problem, x, kernel)
+        call()  # compiles
+        once[name] = seconds(call)
+        calls[name] = call
+    hope = HOPELESS * min(once.values())
+    racing = {n: call for n, call in calls.items() if once[n] < hope or n == chosen}
+    times = interleaved(racing, budget=budget, rounds=(3, 15))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    return Race(problem, once | medians, chosen)
+
+
+def _arrays(problem: Problem) -> tuple[jax.Array, jax.Array]:
+    rng = np.random.default_rng(0)
+    window = problem.window
+    shapes = (
+        (problem.pairs, problem.images, *window.input, problem.groups, problem.inputs),
+        (problem.pairs, *window.taps, problem.groups, problem.inputs, problem.outputs),
+    )
+    x, kernel = (jax.numpy.asarray(rng.normal(size=s), problem.dtype) for s in shapes)
+    return x, kernel
+
+
+def _call(algorithm: Algorithm, problem: Problem, x, kernel) -> Call:
+    run = jax.jit(
+        lambda x, kernel: algorithm(
+            x, kernel, problem.window, preferred_element_type=problem.result
+        )
+    )
+    return lambda: jax.block_until_ready(run(x, kernel))
