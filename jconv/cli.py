@@ -239,6 +239,9 @@ def bench(words: Sequence[str]) -> int:
           out: where results go, without the ending.
         """
         layers = choose_layers(only, quick)
+        out.parent.mkdir(parents=True, exist_ok=True)  # told now, not after an hour of timing
+        with out.with_suffix(".json").open("a"):
+            pass
         with Progress(console=Console(stderr=True)) as bar:
             task = bar.add_task("timing", total=len(layers) * len(PASSES))
 

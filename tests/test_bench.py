@@ -72,6 +72,12 @@ def test_layers_that_do_not_exist(capsys):
     assert "`--only` must be part of a layer's name or kind: ['stem'," in capsys.readouterr().err
 
 
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_timed(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["bench", "--out", str(tmp_path / "file" / "bench")]) == 2
+    assert "jconv bench: " in capsys.readouterr().err
+
+
 def test_multiply_adds_of_a_published_layer():
     (layer,) = choose_layers("googlenet conv2")
     assert multiply_adds(layer) == layer.x[0] * 56 * 56 * 9 * 64 * 192

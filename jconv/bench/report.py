@@ -61,7 +61,6 @@ def table(rows: Sequence[Row]) -> Table:
 def write_results(rows: Sequence[Row], out: Path) -> None:
     """Writes OUT.json, which says what it was measured on, and OUT.png."""
     found = environment() | {"matrix_product_gflops": peak_gflops(), "rows": as_json(rows)}
-    out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
     plot(rows, out.with_suffix(".png"))
 
