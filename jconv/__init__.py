@@ -11,8 +11,11 @@ from jconv.algorithms import Im2col as Im2col
 from jconv.algorithms import OverlapAdd as OverlapAdd
 from jconv.algorithms import Phases as Phases
 from jconv.algorithms import Separable as Separable
+from jconv.algorithms import Split as Split
 from jconv.algorithms import Winograd as Winograd
 from jconv.algorithms import Xla as Xla
+from jconv.bench.tune import tune as tune
+from jconv.choosing import choose as choose
 from jconv.convolution import conv as conv
 from jconv.convolution import conv_general_dilated as conv_general_dilated
 from jconv.convolution import depthwise_conv as depthwise_conv

@@ -1,15 +1,16 @@
 """The command line: `jconv VERB ...`, each verb a few lines over a function of the library."""
 
 import contextlib
-import inspect
 import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated, TypeVar
 
+import jax
 import numpy as np
 import tyro
 from flax import nnx
@@ -19,9 +20,11 @@ from rich.progress import Progress
 import jconv
 from jconv.analysis import summarize
 from jconv.bench.layers import choose_layers
-from jconv.bench.report import line, table, write_results
+from jconv.bench.race import problems_of
+from jconv.bench.report import line, race_line, table, write_results
 from jconv.bench.run import PASSES, Row
 from jconv.bench.run import bench as run_bench
+from jconv.bench.tune import random_problems, tune_problems
 from jconv.kernels import KERNELS
 from jconv.report.page import write_page
 from jconv.train import (
@@ -34,6 +37,8 @@ from jconv.train import (
 )
 from jconv.train import train as train_run
 from jconv.train.build import build_data, build_model
+from jconv.train.first_step import first_step
+from jconv.tuning import table_path
 
 USAGE = """\
 jconv {version}: a convolution laboratory for JAX
@@ -45,6 +50,8 @@ usage: jconv VERB ...        jconv VERB --help tells more
   report RUN            write the page of a run again, runs/NAME/report.html
   summary CONFIG.yaml   the layers of a network: shapes, parameters, multiply-adds
   walkthrough           one convolution, step by step, each product written out
+  inspect CONFIG.yaml   the convolutions of a training step: algorithm, time, reason
+  tune [CONFIG.yaml]    measure the algorithms on this device, for "auto" to go by
   bench                 time published layers against lax and, where installed, torch
 
   --version             print the version
@@ -257,11 +264,78 @@ def bench(words: Sequence[str]) -> int:
     return OK
 
 
+def inspect(words: Sequence[str]) -> int:
+    """`jconv inspect CONFIG.yaml`."""
+
+    def look(config: tyro.conf.Positional[Path]):
+        """List the convolutions of one training step of a config, gradients included.
+
+        For each: where it is asked for, its input and window, its multiply-adds, the algorithm,
+        how long that takes (measured where `jconv tune` was run, predicted elsewhere), and why it.
+
+        Args:
+          config: a file for `jconv train`.
+        """
+        step, arguments = first_step(load_config(config, TrainConfig, name=run_name(config)))
+        return jconv.inspect(step)(*arguments)
+
+    Console().print(_parse(look, "inspect", words))
+    return OK
+
+
+def tune(words: Sequence[str]) -> int:
+    """`jconv tune [CONFIG.yaml]`."""
+
+    def run(
+        config: tyro.conf.Positional[Path | None] = None,
+        only: str = "",
+        random: float = 0.0,
+        seed: int = 0,
+        budget: float = 0.5,
+        out: Path | None = None,
+    ) -> str:
+        """Measure every algorithm on this device, for "auto" to go by from then on.
+
+        On the convolutions of a config's training step or, without one, of the published layers
+        that `jconv bench` times. What is measured is kept after Ctrl-C, and the table keeps what
+        it has of other convolutions.
+
+        Args:
+          config: a file for `jconv train`.
+          only: published layers whose name or kind has this in it, such as "depthwise".
+          random: instead, minutes of random layers, which a cost model can be fitted to.
+          seed: of these.
+          budget: seconds of measuring for each convolution.
+          out: the table; that of this kind of device in your cache folder if left out.
+        """
+        total = None
+        if random:
+            problems = random_problems(random, seed)
+        elif config is not None:
+            step, arguments = first_step(load_config(config, TrainConfig, name=run_name(config)))
+            problems = [c.problem for c in jconv.inspect(step)(*arguments).convolutions]
+            total = len(set(problems))
+        else:
+            layers = choose_layers(only)
+            problems = (problem for layer in layers for problem in problems_of(layer))
+        with Progress(console=Console(stderr=True)) as bar:
+            task = bar.add_task("measuring", total=total)
+            for result in tune_problems(problems, path=out, budget=budget):
+                bar.console.print(race_line(result), highlight=False)
+                bar.advance(task)
+        return f"The table is {out or table_path(jax.devices()[0].device_kind)}."
+
+    print(_parse(run, "tune", words))
+    return OK
+
+
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train,
     "report": report,
     "summary": summary,
     "walkthrough": walkthrough,
+    "inspect": inspect,
+    "tune": tune,
     "bench": bench,
 }
 
@@ -276,7 +350,7 @@ def _leading_path(words: Sequence[str], verb: str) -> tuple[Path, list[str]]:
         return Path(words[0]), list(words[1:])
     if words and words[0] in ("-h", "--help"):
         print(f"usage: jconv {verb} CONFIG.yaml [--section.field VALUE ...] [--overwrite]\n")
-        print(inspect.cleandoc(TrainArguments.__doc__ or ""), end="\n\n")
+        print(cleandoc(TrainArguments.__doc__ or ""), end="\n\n")
         print(f"`jconv {verb} CONFIG.yaml --help` lists the values of that config.")
         sys.exit(OK)
     raise ConfigError(

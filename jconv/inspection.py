@@ -22,7 +22,7 @@ from jconv.analysis.multiply_adds import shape_of
 from jconv.plan import Plan
 from jconv.primitive import conv_p
 from jconv.rewrite import accelerated
-from jconv.selection import choose
+from jconv.selection import choose, known_seconds, milliseconds
 
 # Where a convolution is in the source is where jconv was called.
 source_info_util.register_exclusion(str(Path(__file__).parent))
@@ -54,6 +54,7 @@ class Convolution:
       problem: its geometry, dtype and counts.
       algorithm: the one that will run on this platform.
       reason: why it.
+      seconds: of one run, measured or predicted; None where nothing is known.
     """
 
     place: Place
@@ -62,6 +63,7 @@ class Convolution:
     problem: Problem
     algorithm: str
     reason: str
+    seconds: float | None = None
 
     @property
     def multiply_adds(self) -> int:
@@ -98,6 +100,13 @@ class Inspection:
 
     convolutions: Sequence[Convolution]
 
+    @property
+    def seconds(self) -> float | None:
+        """Of all runs, measured or predicted; None where one is not known."""
+        each = [(c.place.runs, c.seconds) for c in self.convolutions]
+        known = [runs * seconds for runs, seconds in each if seconds is not None]
+        return sum(known) if len(known) == len(each) else None
+
     def __rich__(self) -> Table:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_footer=True)
         total = sum(c.place.runs * c.multiply_adds for c in self.convolutions)
@@ -106,6 +115,7 @@ class Inspection:
         table.add_column("window", overflow="fold")
         table.add_column("multiply-adds", f"{total:,}", justify="right", no_wrap=True)
         table.add_column("flops/\nbyte", justify="right", no_wrap=True)
+        table.add_column("ms", _milliseconds(self.seconds), justify="right", no_wrap=True)
         table.add_column("algorithm, and why", overflow="fold")
         for c in self.convolutions:
             place = [c.place.where, *["  [dim]in a gradient[/]"] * c.place.derivative]
@@ -117,6 +127,7 @@ class Inspection:
                 c.window,
                 f"{c.multiply_adds:,}",
                 f"{c.intensity:.1f}",
+                _milliseconds(c.seconds),
                 f"{c.algorithm}\n  [dim]{c.reason}[/]",
             )
         return table
@@ -209,10 +220,11 @@ def _described(eqn: JaxprEqn, place: Place, platform: str) -> Convolution:
     problem = Problem.of(x, kernel, eqn.params["window"], result)
     if chosen == "auto":
         choice = choose(problem, platform, eqn.params["tolerance"])
-        algorithm, reason = choice.algorithm, choice.reason
+        algorithm, reason, seconds = choice.algorithm, choice.reason, choice.seconds
     else:
         algorithm = next((n for n, a in ALGORITHMS.items() if a == chosen), repr(chosen))
         reason = "asked for"
+        seconds = known_seconds(problem, platform)[0].get(algorithm)
     return Convolution(
         place=place,
         x=shape_of(eqn.invars[0]),
@@ -220,7 +232,12 @@ def _described(eqn: JaxprEqn, place: Place, platform: str) -> Convolution:
         problem=problem,
         algorithm=algorithm,
         reason=reason,
+        seconds=seconds,
     )
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "" if seconds is None else milliseconds(seconds).removesuffix(" ms")
 
 
 def _one_or_all(values: Sequence[int]) -> str:

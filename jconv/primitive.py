@@ -94,8 +94,10 @@ def _on_one_device(
     if algorithm != "auto":
         return run(algorithm)(x, kernel)
     problem = Problem.of(x, kernel, window, preferred_element_type)
+    backend = jax.default_backend()
     on_cpu, elsewhere = (
-        choose(problem, platform, tolerance).algorithm for platform in ("cpu", "other")
+        choose(problem, platform, tolerance).algorithm
+        for platform in ("cpu", "gpu" if backend == "cpu" else backend)
     )
     if on_cpu == elsewhere:
         return run(ALGORITHMS[on_cpu])(x, kernel)

@@ -1,27 +1,105 @@
-"""The choice of an algorithm, from shapes alone, and the reason for it."""
+"""The choice of an algorithm, from shapes alone, and the reason for it.
+
+What was measured on this device (`jconv.tuning`) goes first, then what the cost model of this kind
+of device predicts (`jconv.cost_model`). Where there is neither, as on GPUs and TPUs so far, it is
+XLA's own convolution. The same problem, device and table give the same choice.
+"""
 
 from __future__ import annotations
 
-import math
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import dropwhile
+from types import MappingProxyType
 
-from jconv.algorithms import ALGORITHMS, Direct
+import jax.numpy as jnp
+
+from jconv.algorithms import ALGORITHMS
 from jconv.algorithms.algorithm import Problem
-
-# Terms up to which `direct` writes its sum out, and was fastest on each depthwise kernel measured.
-MOST_TERMS = Direct.unroll
+from jconv.cost_model import model_of
+from jconv.tuning import measured
 
 TOLERANCES = {"float32": 1e-4, "complex64": 1e-4, "float64": 1e-12, "complex128": 1e-12}
+
+# What another algorithm must be predicted to save, to take the place of XLA's.
+LEAST_RATIO, LEAST_SECONDS = 1.1, 1e-5
+
+TRANSFORMS = ("winograd", "fft", "overlap_add")
+PREDICTED, MEASURED = "predicted", "measured on this device"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An algorithm that could do a problem.
+
+    Attributes:
+      algorithm: its name in `jconv.ALGORITHMS`.
+      seconds: of one call, measured or predicted; None where nothing is known.
+      error_bound: see `Algorithm.error_bound`.
+    """
+
+    algorithm: str
+    seconds: float | None
+    error_bound: float
 
 
 @dataclass(frozen=True)
 class Choice:
-    """An algorithm's name in `jconv.ALGORITHMS`, and why it."""
+    """An algorithm for a problem, and why it.
 
+    Attributes:
+      problem: the convolution, or the gradient of one.
+      algorithm: its name in `jconv.ALGORITHMS`.
+      reason: why it, in a sentence.
+      times: seconds of one call of each algorithm that something is known about, shortest first.
+      limit: the error bound past which algorithms are barred.
+    """
+
+    problem: Problem
     algorithm: str
     reason: str
+    times: Mapping[str, float]
+    limit: float
+
+    @property
+    def seconds(self) -> float | None:
+        """Of one call, measured or predicted; None where nothing is known."""
+        return self.times.get(self.algorithm)
+
+    @property
+    def error_bound(self) -> float:
+        """Of the algorithm chosen; see `Algorithm.error_bound`."""
+        return ALGORITHMS[self.algorithm].error_bound(self.problem)
+
+    @property
+    def runners_up(self) -> tuple[Candidate, ...]:
+        """The others that could do it within the tolerance, the fastest first."""
+        names = [*self.times, *(name for name in ALGORITHMS if name not in self.times)]
+        found = []
+        for name in names:
+            if name == self.algorithm or ALGORITHMS[name].supports(self.problem) is not None:
+                continue
+            bound = ALGORITHMS[name].error_bound(self.problem)
+            if bound <= self.limit:
+                found.append(Candidate(name, self.times.get(name), bound))
+        return tuple(found)
+
+    @property
+    def barred(self) -> dict[str, str]:
+        """Why not the others, by algorithm."""
+        reasons = {}
+        for name, algorithm in ALGORITHMS.items():
+            reason = algorithm.supports(self.problem)
+            if reason is None and algorithm.error_bound(self.problem) > self.limit:
+                bound = algorithm.error_bound(self.problem)
+                reason = f"it may err by {bound:.1e}, which is more than {self.limit:.1e}"
+            if reason is not None:
+                reasons[name] = reason
+        return reasons
 
 
+@functools.lru_cache(maxsize=4096)
 def choose(problem: Problem, platform: str, tolerance: float | None = None) -> Choice:
     """Picks the algorithm for one convolution.
 
@@ -33,22 +111,69 @@ def choose(problem: Problem, platform: str, tolerance: float | None = None) -> C
       tolerance: bars algorithms whose error bound exceeds both it and that of `"xla"`; 1e-4 for
         results in float32 and 1e-12 in float64 if None.
     """
-    preferred = _preferred(problem, platform)
     if tolerance is None:
         tolerance = TOLERANCES.get(str(problem.result or problem.dtype), 0.0)
     limit = max(tolerance, ALGORITHMS["xla"].error_bound(problem))
-    if ALGORITHMS[preferred.algorithm].error_bound(problem) > limit:
-        return Choice("xla", f"{preferred.algorithm} may err by more than {limit:.1e}")
-    return preferred
+    seconds, known = known_seconds(problem, platform)
+    times = MappingProxyType(dict(sorted(seconds.items(), key=lambda item: item[1])))
+    exact = dropwhile(lambda name: ALGORITHMS[name].error_bound(problem) > limit, times)
+    if left := {name: times[name] for name in exact}:
+        return Choice(problem, *choice_among(left, known), times, limit)
+    reason = "there is nothing to compute" if problem.is_empty else (
+        f"nothing was measured to beat XLA's convolution on {platform}"
+    )  # fmt: skip
+    return Choice(problem, "xla", reason, times, limit)
 
 
-def _preferred(problem: Problem, platform: str) -> Choice:
-    if platform != "cpu":
-        return Choice("xla", f"nothing was measured to beat XLA's convolution on {platform}")
-    window = problem.window
-    taps, outputs = math.prod(window.taps), math.prod(window.output)
-    if problem.groups > 1 and problem.inputs == 1 and taps <= MOST_TERMS:
-        return Choice("direct", f"each channel's own {taps} taps are {taps} shifted products")
-    if problem.groups > 1 and problem.images == problem.outputs == 1 and outputs <= MOST_TERMS:
-        return Choice("direct", f"each channel's kernel gradient is {outputs} inner products")
-    return Choice("xla", "channels are mixed, where XLA's blocked matrix product is fastest")
+def known_seconds(problem: Problem, platform: str) -> tuple[dict[str, float], str]:
+    """Of each algorithm that can do the problem, and how they are known."""
+    if problem.is_empty:
+        return {}, ""
+    if found := measured(problem, platform):
+        return {n: t for n, t in found.items() if n in ALGORITHMS}, MEASURED
+    model = model_of(platform)
+    if model is None:
+        return {}, ""
+    names = contenders(problem)
+    if not jnp.issubdtype(problem.dtype, jnp.floating):
+        # The models were fitted to floats; how sums compare with transforms does not carry over.
+        names = [name for name in names if name not in TRANSFORMS]
+    return model.seconds(problem, names), PREDICTED
+
+
+def contenders(problem: Problem) -> list[str]:
+    """The algorithms that can do a problem, without those that would only hand it on to XLA."""
+    dense = problem.window.is_dense
+    alone = problem.pairs == problem.groups == 1
+    handed_on = {"phases": dense, "split": alone}
+    return [
+        name
+        for name, algorithm in ALGORITHMS.items()
+        if not handed_on.get(name) and algorithm.supports(problem) is None
+    ]
+
+
+def choice_among(times: Mapping[str, float], known: str = PREDICTED) -> tuple[str, str]:
+    """The algorithm, and the reason for it in a sentence; XLA's where the others save little.
+
+    Args:
+      times: seconds by algorithm, shortest first.
+      known: how: what was measured is taken at its word.
+    """
+    fastest = next(iter(times))
+    own, xla = times[fastest], times.get("xla")
+    if xla is None:
+        return fastest, f"{known} to take {milliseconds(own)}, the least of {len(times)}"
+    if fastest == "xla":
+        other = next((name for name in times if name != "xla"), None)
+        rest = f", {other} {milliseconds(times[other])}" if other else ""
+        return "xla", f"{known} to take {milliseconds(xla)}{rest}"
+    if known == PREDICTED and (xla < LEAST_RATIO * own or xla < own + LEAST_SECONDS):
+        return "xla", f"{known} to take {milliseconds(xla)}, {fastest} hardly less"
+    return fastest, f"{known} to take {milliseconds(own)}, xla {milliseconds(xla)}"
+
+
+def milliseconds(seconds: float) -> str:
+    """A time to three digits."""
+    value = 1e3 * seconds
+    return f"{value:.0f} ms" if value >= 100 else f"{value:.3g} ms"

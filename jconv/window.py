@@ -20,6 +20,7 @@ import math
 import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -68,12 +69,17 @@ class Window:
         """The number of spatial axes."""
         return len(self.taps)
 
-    @property
+    @cached_property
+    def is_dense(self) -> bool:
+        """Whether it has no gaps: all strides and dilations are 1."""
+        return set(self.stride) | set(self.dilation) | set(self.input_dilation) <= {1}
+
+    @cached_property
     def span(self) -> Sizes:
         """Pixels from the first to the last tap, both counted."""
         return tuple(map(dilated_size, self.taps, self.dilation))
 
-    @property
+    @cached_property
     def padded(self) -> Sizes:
         """Pixels of the input after dilation and padding."""
         return tuple(
@@ -83,7 +89,7 @@ class Window:
             )
         )
 
-    @property
+    @cached_property
     def output(self) -> Sizes:
         """Pixels of the output; zero where the kernel does not fit even once."""
         return tuple(

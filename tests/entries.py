@@ -12,5 +12,6 @@ VARIANTS = {
     "fft-blocks": jconv.FFT(block=512),
     "overlap_add-blocks": jconv.OverlapAdd(length=4, block=512),
     "phases-of-direct": jconv.Phases(jconv.Direct()),
+    "split-loops": jconv.Split(unroll=1),
     "direct-loops": jconv.Direct(unroll=2),
 }

@@ -50,7 +50,7 @@ def problems(tmp_path, content):
          "model.blocks[0].three (as a key): must be a valid integer"),
         ({"model": {"kind": "parallel_net", "algorithm": "xlaa"}},
          "model.algorithm: must be 'auto', 'xla', 'direct', 'im2col', 'winograd', 'fft', "
-         "'overlap_add' or 'phases'. Did you mean `xla`?"),
+         "'overlap_add', 'phases' or 'split'. Did you mean `xla`?"),
         ({"model": {"kind": "conv"}}, "`model.kind` must be 'parallel_net' where `data.kind`"),
         ({"data": {"kind": "filtered_photos", "kernel": "gaussian"}, "model": {"kind": "conv"},
           "shift": 1}, "`loss` must be 'mse' where `data.kind` is 'filtered_photos'.\n"

@@ -225,7 +225,7 @@ def test_what_every_algorithm_must_take():
     """All of the windows or, of `winograd`, those that it is for."""
     cases = [*CASES, *GRID]
     assert len(cases) >= 300
-    for name in ("xla", "direct", "im2col", "fft", "overlap_add", "phases"):
+    for name in ("xla", "direct", "im2col", "fft", "overlap_add", "phases", "split"):
         assert [str(case) for case in cases if refusal(name, case)] == []
     for case in cases:
         window = problem_of(case).window

@@ -321,6 +321,8 @@ BAD_CALLS = [
     (jconv.Winograd, dict(tile=()), "`tile` must have an entry for each axis", "tile=()"),
     (jconv.Separable, dict(rank="bad"), "`rank` must be an int of at least 1", "rank='bad'"),
     (jconv.Separable, dict(inner="xla"), "`inner` must be an algorithm for any kernel", "'xla'"),
+    (jconv.Split, dict(unroll=-1), "`unroll` must be an int of at least 0", "unroll=-1"),
+    (jconv.Split, dict(inner="xla"), "`inner` must be an algorithm for any kernel", "'xla'"),
     (jconv.Phases, dict(inner=jconv.Separable()), "`inner` must be an algorithm", "Separable("),
 ]  # fmt: skip
 

@@ -27,7 +27,8 @@ def test_what_lax_convolves_is_listed_as_accelerate_would_do_it():
     assert found.multiply_adds == 2 * 4 * 4 * 9 * 4 * 6
     assert found.bytes == 4 * (X.size + KERNEL.size + 2 * 4 * 4 * 6)
     assert found.intensity == pytest.approx(2 * found.multiply_adds / found.bytes)
-    assert found.algorithm == "xla" and "channels are mixed" in found.reason
+    assert found.algorithm in jconv.ALGORITHMS and "predicted to take" in found.reason
+    assert found.seconds > 0
     assert not found.place.derivative and found.place.runs == 1
 
 

@@ -15,10 +15,57 @@ def problem(inputs=1, outputs=1, groups=8, images=4, taps=(3, 3), size=(14, 14))
     return Problem(window, 1, images, groups, inputs, outputs, jnp.dtype("float32"))
 
 
-def test_depthwise_is_direct_on_cpu_and_dense_is_xla():
+def test_each_algorithm_is_taken_on_cpu_where_it_is_known_to_win():
     assert choose(problem(), "cpu").algorithm == "direct"
-    assert choose(problem(inputs=16, outputs=16, groups=1), "cpu").algorithm == "xla"
-    assert choose(problem(taps=(31, 31)), "cpu").algorithm == "xla"
+    dense = dict(inputs=128, outputs=128, groups=1, size=(28, 28))
+    assert choose(problem(**dense), "cpu").algorithm == "winograd"
+    large = problem(taps=(31, 31), size=(56, 56), groups=64)
+    assert choose(large, "cpu").algorithm in ("fft", "overlap_add")
+
+
+def test_what_cannot_do_a_problem_or_errs_too_much_is_barred():
+    whole = dataclasses.replace(problem(taps=(31, 31), size=(56, 56)), dtype=jnp.dtype("int32"))
+    choice = choose(whole, "cpu")
+    assert choice.algorithm not in ("fft", "overlap_add")
+    assert {"fft", "winograd"} <= set(choice.barred)
+    few = problem(inputs=16, outputs=16, groups=1, taps=(5, 5), size=(28, 28))
+    choice = choose(few, "cpu", tolerance=0.0)
+    assert "winograd" in choice.barred and "may err" in choice.barred["winograd"]
+    assert choice.error_bound <= jconv.ALGORITHMS["xla"].error_bound(few)
+    assert "winograd" not in [candidate.algorithm for candidate in choice.runners_up]
+
+
+def test_a_choice_tells_times_and_runners_up_in_order():
+    choice = choose(problem(size=(56, 56), groups=64), "cpu")
+    times = [candidate.seconds for candidate in choice.runners_up if candidate.seconds]
+    assert choice.seconds == min([choice.seconds, *times]) and times == sorted(times)
+    assert "predicted to take" in choice.reason and "ms" in choice.reason
+
+
+def test_jconv_choose_asks_by_shape_for_each_of_the_three_convolutions():
+    shapes, options = ((4, 57, 56, 32), (5, 3, 1, 32)), dict(groups=32, stride=2)
+    x, kernel = (jnp.ones(shape) for shape in shapes)
+    forward = jconv.choose(*shapes, **options)
+    assert forward == jconv.choose(x, kernel, **options)
+    assert forward.problem.window.stride == (2, 2) and forward.problem.window.taps == (5, 3)
+    of_input = jconv.choose(*shapes, gradient="input", **options).problem.window
+    assert of_input == forward.problem.window.input_gradient()
+    of_kernel = jconv.choose(*shapes, gradient="kernel", **options).problem.window
+    assert of_kernel == forward.problem.window.kernel_gradient()
+    assert jconv.choose(*shapes, platform="gpu", **options).algorithm == "xla"
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (dict(gradient="both"), "`gradient` must be None, for the forward pass, or one of"),
+        (dict(platform="abacus"), "`platform` must be None or one of"),
+        (dict(stride=0), "`stride` must be"),
+    ],
+)
+def test_jconv_choose_refuses(options, words):
+    with pytest.raises(ValueError, match=words):
+        jconv.choose((1, 8, 8, 3), (3, 3, 3, 4), **options)
 
 
 @pytest.mark.parametrize("platform", ["gpu", "tpu", "another"])

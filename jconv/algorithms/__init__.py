@@ -9,6 +9,7 @@ from jconv.algorithms.im2col import Im2col as Im2col
 from jconv.algorithms.overlap_add import OverlapAdd as OverlapAdd
 from jconv.algorithms.phases import Phases as Phases
 from jconv.algorithms.separable import Separable as Separable
+from jconv.algorithms.split import Split as Split
 from jconv.algorithms.winograd import Winograd as Winograd
 from jconv.algorithms.xla import Xla as Xla
 
@@ -20,6 +21,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "fft": FFT(),
     "overlap_add": OverlapAdd(),
     "phases": Phases(),
+    "split": Split(),
     "separable": Separable(),
 }
 

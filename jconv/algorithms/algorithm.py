@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
@@ -59,23 +60,28 @@ class Problem:
             window, pairs, images, groups, inputs, outputs, jnp.dtype(x.dtype), result, symbolic
         )
 
-    @property
+    @cached_property
     def accumulator(self) -> jnp.dtype:
         """The dtype in which products are summed."""
         return accumulator(self.result or self.dtype)
 
-    @property
+    @cached_property
     def multiply_adds(self) -> int:
         """Scalar products summed, padding counted as pixels."""
         channels = self.groups * self.inputs * self.outputs
         return self.pairs * self.images * channels * self.window.meetings
 
-    @property
+    @cached_property
     def terms(self) -> int:
         """Products in the sum behind one output."""
         return math.prod(self.window.taps) * self.inputs
 
-    @property
+    @cached_property
+    def is_long(self) -> bool:
+        """Whether there are more taps than outputs, as in kernel gradients."""
+        return math.prod(self.window.taps) > math.prod(self.window.output)
+
+    @cached_property
     def sizes(self) -> tuple[int, int, int]:
         """Numbers in input, kernel and output."""
         w, each = self.window, self.pairs * self.groups
@@ -89,7 +95,7 @@ class Problem:
         """Whether there is nothing to sum, or nothing to compute."""
         return 0 in self.sizes
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """Bytes of input, kernel and output, each counted once."""
         return sum(self.sizes) * self.dtype.itemsize
@@ -166,6 +172,10 @@ class Algorithm(abc.ABC):
           ValueError: where it cannot do that kernel.
         """
         return self
+
+    def regime(self, problem: Problem) -> str:
+        """Which of its ways of computing a problem takes; they differ in speed."""
+        return "more taps than outputs" if problem.is_long else "more outputs than taps"
 
     @abc.abstractmethod
     def cost(self, problem: Problem) -> Cost:

@@ -26,7 +26,7 @@ import abc
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -127,6 +127,7 @@ class AxisPhases:
         return self.period == 1
 
 
+@lru_cache(maxsize=4096)
 def dense_problem(problem: Problem) -> Problem:
     """What `problem` is once its axes are sorted by phase."""
     sizes, counts = [], {"images": 1, "outputs": 1, "pairs": 1, "inputs": 1}

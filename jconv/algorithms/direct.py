@@ -97,6 +97,11 @@ class Direct(Algorithm):
         pixels = images * math.prod(problem.window.output)
         return pixels * (problem.inputs + problem.outputs) * problem.itemsize
 
+    def regime(self, problem: Problem) -> str:
+        words = [self._sum_over(problem), "matrices" if problem.inputs > 1 else "numbers"]
+        words += ["in a loop"] * (self._terms(problem) > self._unrolled(problem))
+        return ", ".join(words)
+
     def cost(self, problem: Problem) -> Cost:
         window = problem.window
         taps, outputs = math.prod(window.taps), math.prod(window.output)

@@ -82,6 +82,10 @@ class Im2col(Algorithm):
             self.workspace, _row(problem), counts, window.stride, window.span, problem.symbolic
         )
 
+    def regime(self, problem: Problem) -> str:
+        thin = problem.outputs == 1 if problem.is_long else problem.inputs == 1
+        return super().regime(problem) + ", thin" * thin
+
     def cost(self, problem: Problem) -> Cost:
         window = problem.window
         if any(gap > 1 for gap in window.input_dilation):

@@ -36,6 +36,11 @@ class Phases(DenseAlgorithm):
     def supports_dense(self, problem: Problem) -> str | None:
         return self.inner.supports(problem)
 
+    def regime(self, problem: Problem) -> str:
+        words = [super().regime(problem)]
+        words += ["groups"] * (problem.groups > 1) + ["volumes"] * (problem.window.rank > 2)
+        return ", ".join(words)
+
     def dense_cost(self, problem: Problem) -> Cost:
         return self.inner.cost(problem)
 

@@ -162,6 +162,10 @@ class TiledAlgorithm(DenseAlgorithm):
         shape = (*x.shape[:2], *window.output, kernel.shape[-3], kernel.shape[-1])
         return lax.fori_loop(0, 2, add, jnp.zeros(shape, accumulator(dtype))).astype(dtype)
 
+    def regime(self, problem: Problem) -> str:
+        alone = problem.inputs == 1 or problem.outputs == 1
+        return super().regime(problem) + ", no matrices" * alone
+
     def dense_cost(self, problem: Problem) -> Cost:
         tilings = self.tilings(problem)
         blocks = self._blocks(problem, tilings)

@@ -46,6 +46,12 @@ class Xla(Algorithm):
             y = lax.map(lambda pair: one(*pair), (x, kernel))
         return y.astype(dtype)
 
+    def regime(self, problem: Problem) -> str:
+        words = [super().regime(problem)]
+        words += ["groups"] * (problem.groups > 1) + ["volumes"] * (problem.window.rank > 2)
+        words += ["gaps"] * (math.prod(problem.window.input_dilation) > 1)
+        return ", ".join(words)
+
     def cost(self, problem: Problem) -> Cost:
         # XLA may bring any of the three to the order it works in, and pads some inputs first.
         x, kernel, y = problem.sizes

@@ -37,7 +37,7 @@ def operands(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     many = (layer.kernels,) if layer.kernels else ()
     y = (layer.x[0], *window_of(layer).output, layer.kernel[-1])
-    shapes = (layer.x, (*many, *layer.kernel), (*many, *y))
+    shapes = ((*(many if layer.own_inputs else ()), *layer.x), (*many, *layer.kernel), (*many, *y))
     x, kernel, y_bar = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
     return x, kernel, y_bar
 
@@ -75,7 +75,8 @@ def passes_of(layer: Layer, convolve: Convolve) -> tuple[Convolve, Callable[...,
       layer: what to convolve.
       convolve: of one input and one kernel.
     """
-    mapped = jax.vmap(convolve, (None, 0)) if layer.kernels else convolve
+    axis = 0 if layer.own_inputs else None
+    mapped = jax.vmap(convolve, (axis, 0)) if layer.kernels else convolve
 
     def of_one_example(x, kernel, y_bar):
         y, pull = jax.vjp(lambda kernel: convolve(x[None], kernel)[0], kernel)
@@ -111,9 +112,10 @@ def torch_passes(layer: Layer) -> dict[str, Call]:
     torch = importlib.import_module("torch")
     rank = layer.rank
     x, kernel, y_bar = operands(layer)
-    if layer.kernels:  # (v, *taps, c, f) -> (*taps, c, v f), and the cotangent likewise
+    if layer.kernels:  # (v, *taps, c, f) -> (*taps, c, v f), and the others likewise
         kernel = np.concatenate(list(kernel), axis=-1)
         y_bar = np.concatenate(list(y_bar), axis=-1)
+        x = np.concatenate(list(x), axis=-1) if layer.own_inputs else x
     window, last = window_of(layer), range(1, rank + 1)
     x, y_bar = (torch.from_numpy(np.moveaxis(a, -1, 1)) for a in (x, y_bar))
     transposes = layer.input_dilation > 1
@@ -128,6 +130,7 @@ def torch_passes(layer: Layer) -> dict[str, Call]:
     even = all(low == high for low, high in window.padding)
     name = f"conv_transpose{rank}d" if transposes else f"conv{rank}d"
     function = getattr(torch.nn.functional, name)
+    groups = layer.kernels if layer.own_inputs else layer.groups
     if transposes:  # every published layer here pads evenly
         pads = [k - 1 - low for k, (low, _) in zip(window.taps, window.padding, strict=True)]
         options = dict(stride=window.input_dilation, padding=pads)
@@ -139,7 +142,7 @@ def torch_passes(layer: Layer) -> dict[str, Call]:
         if not even:
             sides = [side for pair in reversed(window.padding) for side in pair]
             x = torch.nn.functional.pad(x, sides)
-        return function(x, kernel, groups=layer.groups, **options)
+        return function(x, kernel, groups=groups, **options)
 
     def forward():
         with torch.no_grad():

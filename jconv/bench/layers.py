@@ -26,6 +26,7 @@ class Layer:
       input_dilation: that of a transposed convolution, written as one over an input with gaps.
       groups: of channels.
       kernels: how many kernels `vmap` maps over; 0 for a plain call.
+      own_inputs: whether each of those kernels has inputs of its own.
       examples: whether each example has a gradient of its own, by `vmap`.
     """
 
@@ -39,6 +40,7 @@ class Layer:
     input_dilation: int = 1
     groups: int = 1
     kernels: int = 0
+    own_inputs: bool = False
     examples: bool = False
 
     @property
@@ -135,6 +137,8 @@ LAYERS = (
     dense("3-D, one channel in, 3x3x3", 1, 64, (3, 3, 3), 1, 32, kind="3-D"),
     dense("vmap over 8 kernels 3x3", 3, 30, 3, 40, 40, kernels=8, kind="vmap"),
     dense("vmap over 8 kernels 3x3, more channels", 4, 28, 3, 64, 64, kernels=8, kind="vmap"),
+    dense("vmap over 8 kernels 3x3, each its inputs", 3, 30, 3, 40, 40, kernels=8, own_inputs=True,
+          kind="vmap"),
     dense("per-example gradients 3x3", 16, 28, 3, 16, 32, examples=True, kind="per example"),
 )  # fmt: skip
 

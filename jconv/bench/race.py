@@ -15,10 +15,11 @@ from jconv.bench.contenders import by_jconv, operands, passes_of
 from jconv.bench.layers import Layer
 from jconv.bench.measure import Call, interleaved, seconds
 from jconv.inspection import inspect
-from jconv.selection import choose
+from jconv.selection import choose, contenders
 
-HOPELESS = 4.0  # times the fastest so far, in one call, past which no more are made
+HOPELESS = 3.0  # times the fastest so far, in one call, past which no more are made
 MOST_HELD = 4 * 2**30  # bytes of workspace past which an algorithm is not tried
+MOST_FLOPS = 3e11  # a second; what could not win at this speed is not tried
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,17 @@ def race(problem: Problem, *, budget: float = 1.0) -> Race:
     x, kernel = _arrays(problem)
     calls: dict[str, Call] = {}
     once: dict[str, float] = {}
-    for name, algorithm in ALGORITHMS.items():
-        if algorithm.supports(problem) is not None:
-            continue
-        if name != chosen and algorithm.cost(problem).workspace > MOST_HELD:
+    for name in sorted(contenders(problem), key=lambda name: name != chosen):  # it comes first
+        algorithm = ALGORITHMS[name]
+        cost = algorithm.cost(problem)
+        hopeless = once and cost.flops > MOST_FLOPS * max(min(once.values()), 1e-4)
+        if name != chosen and (hopeless or cost.workspace > MOST_HELD):
             continue
         call = _call(algorithm, problem, x, kernel)
         call()  # compiles
         once[name] = seconds(call)
         calls[name] = call
-    hope = HOPELESS * min(once.values())
+    hope = HOPELESS * min(once.values()) + 2e-5
     racing = {n: call for n, call in calls.items() if once[n] < hope or n == chosen}
     times = interleaved(racing, budget=budget, rounds=(3, 15))
     medians = {name: statistics.median(values) for name, values in times.items()}

@@ -11,7 +11,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from jconv.bench.race import Race
 from jconv.bench.run import PASSES, Row, as_json, geometric_mean, peak_gflops
+from jconv.selection import milliseconds
 from jconv.train.run_folder import environment
 
 PEERS = ("lax", "torch")
@@ -22,6 +24,17 @@ def line(row: Row) -> str:
     words = [f"{row.layer:<42} {row.which:<9} {1e3 * row.seconds['jconv']:>9.2f} ms"]
     words += [f"{_times(row.speedup[p])} {p}" for p in PEERS if p in row.speedup]
     return "  ".join(words)
+
+
+def race_line(race: Race) -> str:
+    """One convolution and its fastest algorithms, in one line."""
+    p = race.problem
+    channels = f"{p.inputs}->{p.outputs}" + f" x{p.groups} groups" * (p.groups > 1)
+    sizes = ("x".join(map(str, of)) for of in (p.window.taps, p.window.output))
+    window = " -> ".join(sizes)
+    fastest = sorted(race.seconds.items(), key=lambda item: item[1])[:3]
+    times = ", ".join(f"{name} {milliseconds(seconds)}" for name, seconds in fastest)
+    return f"{p.pairs * p.images:>4} x {window:<24} {channels:<18} {times}"
 
 
 def table(rows: Sequence[Row]) -> Table:

@@ -1,0 +1,134 @@
+"""Whole networks, as a user of JAX writes them: plain functions over `lax`, which know nothing of
+jconv. Weights are random; batch normalisation is folded into scales and offsets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+# EfficientNet-Lite0 (Tan & Le 2019, its "lite" form): expansion, taps, stride, channels, repeats.
+STAGES = (
+    (1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3), (6, 5, 1, 112, 3),
+    (6, 5, 2, 192, 4), (6, 3, 1, 320, 1),
+)  # fmt: skip
+
+Parameters = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that is timed from end to end.
+
+    Attributes:
+      name: what it is.
+      parameters: its weights.
+      x: a batch.
+      forward: of parameters and a batch.
+    """
+
+    name: str
+    parameters: Any
+    x: jax.Array
+    forward: Callable[[Any, jax.Array], jax.Array]
+
+    def gradient(self, parameters, x):
+        """Of a sum over the outputs, in all parameters and the batch."""
+        return jax.grad(lambda p, x: jnp.square(self.forward(p, x)).mean(), (0, 1))(parameters, x)
+
+
+def networks(quick: bool = False) -> Iterator[Network]:
+    """EfficientNet-Lite0 on 8 images of 224 pixels and a ConvNeXt block; small ones if `quick`."""
+    rng = np.random.default_rng(0)
+    images, pixels = (1, 64) if quick else (8, 224)
+    x = _normal(rng, (images, pixels, pixels, 3))
+    plan = _efficientnet_plan()
+    parameters = [_layer(rng, taps, into // groups, out) for taps, _, into, out, groups, _ in plan]
+    head = _normal(rng, (1280, 1000)) / math.sqrt(1280)
+
+    def efficientnet(parameters, x):
+        layers, head = parameters
+        return _efficientnet(plan, layers, x).mean((1, 2)) @ head
+
+    yield Network("EfficientNet-Lite0", (parameters, head), x, efficientnet)
+
+    channels = 96
+    sizes = ((7, 1, channels), (1, channels, 4 * channels), (1, 4 * channels, channels))
+    block = [_layer(rng, *size) for size in sizes]
+    x = _normal(rng, (images, pixels // 4, pixels // 4, channels))
+    yield Network("ConvNeXt block", block, x, _convnext_block)
+
+
+def small_network() -> Network:
+    """Three 3x3 convolutions and a linear layer: what is trained under `lax.scan`."""
+    rng = np.random.default_rng(0)
+    layers = [_layer(rng, 3, into, out) for into, out in ((3, 32), (32, 32), (32, 32))]
+    head = _normal(rng, (32, 10)) / math.sqrt(32)
+
+    def forward(parameters, x):
+        layers, head = parameters
+        for layer in layers:
+            x = jax.nn.relu(_conv(x, layer))
+        return x.mean((1, 2)) @ head
+
+    return Network("small", (layers, head), _normal(rng, (64, 28, 28, 3)), forward)
+
+
+def _efficientnet_plan() -> list[tuple[int, int, int, int, int, str]]:
+    """Taps, stride, channels in and out, groups, and what each layer does, in order."""
+    plan, into = [(3, 2, 3, 32, 1, "stem")], 32
+    for expansion, taps, stride, out, repeats in STAGES:
+        for i in range(repeats):
+            wide, step = expansion * into, stride if i == 0 else 1
+            if expansion > 1:
+                plan.append((1, 1, into, wide, 1, "expand"))
+            plan.append((taps, step, wide, wide, wide, "depthwise"))
+            plan.append((1, 1, wide, out, 1, "add" if i else "project"))
+            into = out
+    return [*plan, (1, 1, into, 1280, 1, "head")]
+
+
+def _efficientnet(plan, layers, x):
+    entry = x
+    for (_, stride, _, _, groups, role), layer in zip(plan, layers, strict=True):
+        entry = x if role == "expand" else entry
+        x = _conv(x, layer, stride, groups)
+        if role == "add":
+            x = x + entry
+        elif role != "project":
+            x = jnp.clip(x, 0, 6)
+    return x
+
+
+def _convnext_block(layers, x):
+    depthwise, wide, narrow = layers
+    y = _conv(x, depthwise, groups=x.shape[-1])
+    y = (y - y.mean(-1, keepdims=True)) * lax.rsqrt(y.var(-1, keepdims=True) + 1e-6)
+    return x + _conv(jax.nn.gelu(_conv(y, wide)), narrow)
+
+
+def _conv(x, layer, stride: int = 1, groups: int = 1):
+    y = lax.conv_general_dilated(
+        x,
+        layer["kernel"],
+        (stride, stride),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+    return y * layer["scale"] + layer["offset"]
+
+
+def _layer(rng, taps: int, inputs: int, outputs: int) -> dict[str, jax.Array]:
+    kernel = _normal(rng, (taps, taps, inputs, outputs)) * math.sqrt(2 / (taps * taps * inputs))
+    return {"kernel": kernel, "scale": jnp.ones(outputs), "offset": jnp.zeros(outputs)}
+
+
+def _normal(rng, shape) -> jax.Array:
+    return jnp.asarray(rng.normal(size=shape), jnp.float32)
