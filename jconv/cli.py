@@ -14,17 +14,18 @@ import jax
 import numpy as np
 import tyro
 from flax import nnx
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import Progress
 
 import jconv
 from jconv.analysis import summarize
 from jconv.bench.layers import choose_layers
-from jconv.bench.race import problems_of
-from jconv.bench.report import line, race_line, table, write_results
-from jconv.bench.run import PASSES, Row
+from jconv.bench.race import problems_of, race
+from jconv.bench.random_layers import draw_problems, random_problems
+from jconv.bench.report import line, race_line, regret_line, table, write_results
+from jconv.bench.run import PASSES, Row, bench_networks
 from jconv.bench.run import bench as run_bench
-from jconv.bench.tune import random_problems, tune_problems
+from jconv.bench.tune import tune_problems
 from jconv.kernels import KERNELS
 from jconv.report.page import write_page
 from jconv.train import (
@@ -231,11 +232,13 @@ def bench(words: Sequence[str]) -> int:
         only: str = "",
         quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
         algorithm: str = "auto",
+        regret: int | None = None,
         out: Path = Path("bench"),
     ):
         """Time published layers: jconv against lax and, where it is installed, torch.
 
-        Forward, and forward with both gradients; medians of interleaved runs in one process, on
+        Forward, and forward with both gradients, then whole networks, plain and accelerated
+        (unless `--only` is given); medians of interleaved runs in one process, on
         channels-last arrays and as many threads each as there are cores. Writes OUT.json and
         OUT.png.
 
@@ -243,6 +246,8 @@ def bench(words: Sequence[str]) -> int:
           only: layers whose name or kind has this in it, such as "depthwise".
           quick: a layer of each kind, measured briefly.
           algorithm: jconv's, such as "direct"; a layer that it cannot do ends the run.
+          regret: race every algorithm on these layers and on so many random convolutions, drawn
+            anew each time, to see what the choice of "auto" costs.
           out: where results go, without the ending.
         """
         layers = choose_layers(only, quick)
@@ -250,17 +255,32 @@ def bench(words: Sequence[str]) -> int:
         with out.with_suffix(".json").open("a"):
             pass
         with Progress(console=Console(stderr=True)) as bar:
-            task = bar.add_task("timing", total=len(layers) * len(PASSES))
+            whole = 0 if only else 5
+            task = bar.add_task("timing", total=len(layers) * len(PASSES) + whole)
 
             def each(row: Row) -> None:
                 bar.console.print(line(row), highlight=False)
                 bar.advance(task)
 
-            rows = run_bench(layers, algorithm=algorithm, budget=0.5 if quick else 2.0, each=each)
-        write_results(rows, out)
-        return table(rows)
+            budget = 0.5 if quick else 2.0
+            rows = run_bench(layers, algorithm=algorithm, budget=budget, each=each)
+            if not only:
+                rows += bench_networks(quick=quick, budget=budget, each=each)
+            races = {}
+            if regret is not None:
+                published = (problem for layer in layers for problem in problems_of(layer))
+                drawn = {"published convolutions": published,
+                         "random convolutions": draw_problems(regret)}  # fmt: skip
+                for what, problems in drawn.items():
+                    task = bar.add_task(f"racing {what}", total=None)
+                    races[what] = []
+                    for problem in problems:
+                        races[what].append(race(problem, budget=0.5))
+                        bar.advance(task)
+        write_results(rows, out, races)
+        return Group(table(rows), *(regret_line(w, r) for w, r in races.items() if r))
 
-    Console().print(_parse(run, "bench", words))
+    Console().print(_parse(run, "bench", words), highlight=False)
     return OK
 
 

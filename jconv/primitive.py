@@ -29,7 +29,7 @@ from jconv.algorithms import ALGORITHMS, Algorithm
 from jconv.algorithms.algorithm import Precision, Problem, accumulator
 from jconv.plan import Chosen, for_any_kernel, lenient, settle
 from jconv.selection import choose
-from jconv.sharding import output_sharding, placed_like, sharded, varying_alike
+from jconv.sharding import output_sharding, placed_like, sharded, splits_space, varying_alike
 from jconv.window import Window
 
 conv_p = Primitive("jconv_conv")
@@ -79,6 +79,8 @@ def convolve(
 
 
 def _evaluate(x, kernel, **params):
+    if params["algorithm"] == "auto" and splits_space(jax.typeof(x)):
+        params["algorithm"] = ALGORITHMS["xla"]  # which exchanges the borders of neighbours alone
     shape = _output_shape(x, kernel, params["window"])
     return sharded(partial(_on_one_device, **params), x, kernel, shape)
 

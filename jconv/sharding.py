@@ -55,6 +55,11 @@ def sharded(f: Callable, x: jax.Array, kernel: jax.Array, shape: Sequence[int]) 
     return f(x, kernel)
 
 
+def splits_space(x: ShapedArray) -> bool:
+    """Whether a spatial axis of a canonical input is known to be split over devices."""
+    return any(axes is not None for axes in _spec(x)[2:-2])
+
+
 def placed_like(array: jax.Array, aval: ShapedArray) -> jax.Array:
     """A cotangent, split over the mesh as what it is the cotangent of."""
     return jax.sharding.reshard(array, aval.sharding) if _explicit_axes(aval) else array

@@ -6,10 +6,14 @@ import jax
 import numpy as np
 import pytest
 
+import jconv
+from jconv import accelerate
 from jconv.bench.contenders import by_jconv, by_lax, passes, torch_passes
 from jconv.bench.layers import LAYERS, choose_layers, dense, depthwise, signal, transposed
 from jconv.bench.measure import interleaved, paired_ratio
+from jconv.bench.networks import networks
 from jconv.bench.race import problems_of, race
+from jconv.bench.report import regret_line
 from jconv.bench.run import Row, bench, geometric_mean, multiply_adds
 from jconv.cli import main
 
@@ -128,3 +132,19 @@ def test_a_race_of_every_algorithm(layer):
     assert {"xla", "direct"} <= set(found.seconds)
     assert found.chosen in found.seconds and found.fastest in found.seconds
     assert found.regret >= 1
+
+
+@pytest.mark.parametrize("network", list(networks(quick=True)), ids=lambda network: network.name)
+def test_networks_compute_the_same_accelerated(network):
+    arguments = (network.parameters, network.x)
+    plain, ours = (jax.jit(f)(*arguments) for f in (network.forward, accelerate(network.forward)))
+    np.testing.assert_allclose(ours, plain, rtol=0, atol=1e-4 * float(abs(plain).max()))
+    found = jconv.inspect(network.forward)(*arguments).convolutions
+    assert len(found) == {"EfficientNet-Lite0": 49, "ConvNeXt block": 3}[network.name]
+
+
+def test_regret_is_told_with_the_worst():
+    races = [race(p, budget=0.01) for p in problems_of(SMALL[0])]
+    told = regret_line("layers", races)
+    worst = max(races, key=lambda race: race.regret)
+    assert f"{worst.regret:.2f} at worst ({worst.chosen} for {worst.fastest}" in told

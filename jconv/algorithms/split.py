@@ -41,7 +41,7 @@ class Split(Algorithm):
     """
 
     inner: Algorithm = Xla()
-    unroll: int = 8
+    unroll: int = 4
 
     def __post_init__(self):
         check_inner(self.inner)

@@ -3,12 +3,17 @@ tried on."""
 
 from __future__ import annotations
 
+import itertools
 import math
+import time
 from collections.abc import Callable, Iterator
 
+import jax
 import numpy as np
 
+from jconv.algorithms.algorithm import Problem
 from jconv.bench.layers import Layer
+from jconv.bench.race import problems_of
 from jconv.bench.run import multiply_adds
 
 FEWEST, MOST = 2e5, 6e8  # multiply-adds of one forward pass
@@ -21,6 +26,26 @@ def random_layers(seed: int) -> Iterator[Layer]:
     while True:
         for kind, draw in KINDS.items():
             yield _within_reason(kind, draw, rng)
+
+
+def random_problems(minutes: float, seed: int) -> Iterator[Problem]:
+    """Problems of random layers and of their gradients, for so long as `minutes` lasts."""
+    end = time.monotonic() + 60 * minutes
+    for layer in random_layers(seed):
+        for problem in problems_of(layer):
+            if time.monotonic() > end:
+                return
+            yield problem
+        jax.clear_caches()
+
+
+def draw_problems(count: int) -> Iterator[Problem]:
+    """A convolution, forward or of a gradient, of so many random layers; others each time."""
+    rng = np.random.default_rng()
+    layers = random_layers(int(rng.integers(2**32)))
+    for layer in itertools.islice(layers, count):
+        problems = problems_of(layer)
+        yield problems[rng.integers(len(problems))]
 
 
 def _within_reason(kind: str, draw: Callable[..., Layer], rng: np.random.Generator) -> Layer:

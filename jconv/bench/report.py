@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
@@ -56,9 +57,9 @@ def table(rows: Sequence[Row]) -> Table:
             kind = first.kind
         cells: list[str | Text] = [name]
         for which in PASSES:
-            row = passes[which]
-            cells.append(f"{1e3 * row.seconds['jconv']:.2f}")
-            cells += [_cell(row.speedup.get(peer)) for peer in PEERS]
+            row = passes.get(which)
+            cells.append(f"{1e3 * row.seconds['jconv']:.2f}" if row else "")
+            cells += [_cell(row.speedup.get(peer) if row else None) for peer in PEERS]
         drawn.add_row(*cells)
     drawn.add_section()
     cells = ["geometric mean"]
@@ -71,9 +72,34 @@ def table(rows: Sequence[Row]) -> Table:
     return drawn
 
 
-def write_results(rows: Sequence[Row], out: Path) -> None:
+def regret_line(what: str, races: Sequence[Race]) -> str:
+    """What `auto` costs over the fastest algorithm of each of some convolutions, in one line."""
+    regrets = [race.regret for race in races]
+    mean = geometric_mean(regrets)
+    worst = max(races, key=lambda race: race.regret)
+    return (
+        f"regret of auto on {len(races)} {what}: {mean:.3f} in the geometric mean, "
+        f"{worst.regret:.2f} at worst ({worst.chosen} for {worst.fastest}:{race_line(worst)})"
+    )
+
+
+def _regrets(races: Sequence[Race]) -> dict:
+    return {
+        "geometric_mean": geometric_mean(race.regret for race in races),
+        "worst": max(race.regret for race in races),
+        "races": [
+            {"convolution": race_line(race).strip(), "chosen": race.chosen,
+             "seconds": dict(race.seconds)} for race in races
+        ],
+    }  # fmt: skip
+
+
+def write_results(
+    rows: Sequence[Row], out: Path, races: Mapping[str, Sequence[Race]] = MappingProxyType({})
+) -> None:
     """Writes OUT.json, which says what it was measured on, and OUT.png."""
     found = environment() | {"matrix_product_gflops": peak_gflops(), "rows": as_json(rows)}
+    found["regret"] = {what: _regrets(some) for what, some in races.items() if some}
     out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
     plot(rows, out.with_suffix(".png"))
 

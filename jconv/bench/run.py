@@ -14,6 +14,9 @@ import jax.numpy as jnp
 from jconv.bench.contenders import by_jconv, by_lax, passes, torch_passes, window_of
 from jconv.bench.layers import Layer
 from jconv.bench.measure import Call, interleaved, paired_ratio, seconds
+from jconv.bench.networks import networks, small_network
+from jconv.inspection import inspect
+from jconv.rewrite import accelerate
 
 PASSES = ("forward", "gradients")
 
@@ -23,7 +26,7 @@ class Row:
     """One pass of one layer, as it was measured.
 
     Attributes:
-      layer: its name.
+      layer: its name, or that of a network.
       kind: its kind.
       which: `"forward"`, or `"gradients"`, which is forward and both gradients.
       seconds: of one call, the median, by contender.
@@ -75,25 +78,90 @@ def bench(
         }
         for which in PASSES:
             calls = {name: calls[which] for name, calls in contenders.items() if calls}
-            rows.append(_row(layer, which, calls, budget))
+            rows.append(_row(layer.name, layer.kind, which, calls, budget, multiply_adds(layer)))
             each(rows[-1])
         jax.clear_caches()
     return rows
 
 
-def _row(layer: Layer, which: str, calls: dict[str, Call], budget: float) -> Row:
+def bench_networks(
+    *, quick: bool = False, budget: float = 2.0, each: Callable[[Row], None] = lambda row: None
+) -> list[Row]:
+    """Times whole networks written over `lax`, plain against accelerated.
+
+    Args:
+      quick: smaller ones.
+      budget: seconds of measuring for each pass, as far as few rounds allow.
+      each: is shown every row as it comes.
+
+    Returns:
+      Two rows for each network, and one for training steps under `lax.scan`, which also says how
+      fast they are against the same steps by jconv called in turn.
+    """
+    rows = []
+    for network in networks(quick):
+        arguments = (network.parameters, network.x)
+        found = inspect(network.forward)(*arguments).convolutions
+        count = sum(convolution.multiply_adds for convolution in found)
+        for which, f in zip(PASSES, (network.forward, network.gradient), strict=True):
+            calls = {"jconv": _jitted(accelerate(f), *arguments), "lax": _jitted(f, *arguments)}
+            rows.append(_row(network.name, "network", which, calls, budget, count))
+            each(rows[-1])
+        jax.clear_caches()
+    rows.append(_scanned_steps(2 if quick else 8, budget))
+    each(rows[-1])
+    return rows
+
+
+def _scanned_steps(count: int, budget: float) -> Row:
+    """Training steps of a small network under `lax.scan`."""
+    network = small_network()
+
+    def step(parameters, _=None):
+        gradient, _ = network.gradient(parameters, network.x)
+        return jax.tree.map(lambda p, g: p - 1e-3 * g, parameters, gradient), None
+
+    def scanned(parameters):
+        return jax.lax.scan(step, parameters, length=count)[0]
+
+    one = jax.jit(accelerate(step))
+
+    def in_turn():
+        parameters = network.parameters
+        for _ in range(count):
+            parameters, _ = one(parameters)
+        return jax.block_until_ready(parameters)
+
+    calls = {
+        "jconv": _jitted(accelerate(scanned), network.parameters),
+        "lax": _jitted(scanned, network.parameters),
+        "in turn": in_turn,
+    }
+    found = inspect(network.forward)(network.parameters, network.x).convolutions
+    macs = count * sum(convolution.multiply_adds for convolution in found)
+    return _row(f"{count} training steps in lax.scan", "network", "gradients", calls, budget, macs)
+
+
+def _jitted(f: Callable, *arguments) -> Call:
+    run = jax.jit(f)
+    return lambda: jax.block_until_ready(run(*arguments))
+
+
+def _row(
+    name: str, kind: str, which: str, calls: dict[str, Call], budget: float, multiply_adds: int
+) -> Row:
     first = {name: seconds(call) for name, call in calls.items()}
     second = {name: seconds(call) for name, call in calls.items()}
     times = interleaved(calls, budget=budget)
     ours = times["jconv"]
     return Row(
-        layer=layer.name,
-        kind=layer.kind,
+        layer=name,
+        kind=kind,
         which=which,
-        seconds={name: statistics.median(values) for name, values in times.items()},
-        speedup={name: paired_ratio(times[name], ours) for name in times if name != "jconv"},
+        seconds={who: statistics.median(values) for who, values in times.items()},
+        speedup={who: paired_ratio(times[who], ours) for who in times if who != "jconv"},
         compile_seconds={n: max(0.0, first[n] - second[n]) for n in calls if n != "torch"},
-        multiply_adds=multiply_adds(layer),
+        multiply_adds=multiply_adds,
     )
 
 

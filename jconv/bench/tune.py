@@ -10,8 +10,7 @@ from typing import Any
 
 import jax
 
-from jconv.bench.race import Race, problems_of, race
-from jconv.bench.random_layers import random_layers
+from jconv.bench.race import Race, race
 from jconv.inspection import inspect
 from jconv.selection import choose
 from jconv.tuning import TuningTable, read_table, table_of, table_path, versions, write_table
@@ -77,17 +76,6 @@ def tune_problems(problems, *, path: Path | str | None, budget: float) -> Iterat
     finally:
         write_table(table.with_more(found), path)
         forget_choices()
-
-
-def random_problems(minutes: float, seed: int) -> Iterator[Any]:
-    """Problems of random layers and of their gradients, for so long as `minutes` lasts."""
-    end = time.monotonic() + 60 * minutes
-    for layer in random_layers(seed):
-        for problem in problems_of(layer):
-            if time.monotonic() > end:
-                return
-            yield problem
-        jax.clear_caches()
 
 
 def forget_choices() -> None:
