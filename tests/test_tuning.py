@@ -16,6 +16,7 @@ from jconv.bench.tune import forget_choices, tune_problems
 from jconv.cli import main
 from jconv.cost_model import model_of
 from jconv.selection import choose, contenders
+from jconv.train.run_folder import environment
 from jconv.tuning import TuningTable, read_table, write_table
 from jconv.window import make_window
 
@@ -70,6 +71,13 @@ def test_tune_measures_what_a_function_convolves_and_keeps_what_was_there(table)
     for asked, seconds in tuned.seconds.items():
         assert seconds["xla"] > 0
         assert choose(asked, "cpu").algorithm == min(seconds, key=seconds.get)
+
+
+def test_a_run_records_the_table_it_went_by(table):
+    write_table(TuningTable("cpu", {problem(): {"xla": 1.0}}), table)
+    forget_choices()
+    recorded = environment()["tuning_table"]
+    assert recorded["path"] == str(table) and recorded["convolutions"] == 1
 
 
 def test_a_table_is_kept_when_measuring_ends_early(table):

@@ -1,6 +1,7 @@
 """The folder of a run: made when all is ready, written so that it can be read at any time."""
 
 import contextlib
+import hashlib
 import importlib.metadata
 import json
 import math
@@ -18,6 +19,8 @@ from typing import IO
 import jax
 import yaml
 from pydantic import BaseModel
+
+from jconv.tuning import table_of, table_path
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -95,10 +98,20 @@ def environment() -> dict:
         "platform": platform.platform(),
         "devices": [str(device) for device in jax.devices()],
         "git_commit": _git_commit(),
-        "tuning_table": None,
+        "tuning_table": _tuning_table(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
+
+
+def _tuning_table() -> dict | None:
+    """Which table of measured times `algorithm="auto"` goes by here, if any."""
+    table = table_of(jax.default_backend())
+    if table is None:
+        return None
+    path = table_path(table.device)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"path": str(path), "sha256": digest, "convolutions": len(table.seconds)}
 
 
 def _git_commit() -> str | None:
