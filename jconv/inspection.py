@@ -155,7 +155,8 @@ def inspect(
     Raises:
       ValueError: for an `fn` that cannot be called, or what is no algorithm.
 
-    >>> found = inspect(lambda x: jax.lax.conv(x, x, (1, 1), "SAME"))(jnp.ones((3, 3, 5, 5)))
+    >>> square = lambda x: jax.lax.conv(x, x, (1, 1), "SAME")
+    >>> found = inspect(square, "xla")(jnp.ones((3, 3, 5, 5)))
     >>> [(c.algorithm, c.multiply_adds) for c in found.convolutions]
     [('xla', 16875)]
     """
