@@ -55,7 +55,7 @@ def choose(
         raise ValueError(
             f"`platform` must be None or one of {list(platforms)}. {received('platform', platform)}"
         )
-    operands = [_described(array) for array in (x, kernel)]
+    operands = [_described("x", x), _described("kernel", kernel)]
     forward = lambda x, kernel: conv(x, kernel, tolerance=tolerance, **options)
 
     def backward(x, kernel):
@@ -69,7 +69,11 @@ def choose(
     return choose_for(problem, platform or jax.default_backend(), tolerance)
 
 
-def _described(array) -> jax.ShapeDtypeStruct:
+def _described(name: str, array) -> jax.ShapeDtypeStruct:
     if hasattr(array, "shape") and hasattr(array, "dtype"):
         return jax.ShapeDtypeStruct(array.shape, array.dtype)
-    return jax.ShapeDtypeStruct(tuple(array), jnp.float32)
+    if isinstance(array, Sequence) and all(isinstance(n, int) and n >= 0 for n in array):
+        return jax.ShapeDtypeStruct(tuple(array), jnp.float32)
+    raise ValueError(
+        f"`{name}` must be an array or its shape, such as (4, 28, 28, 8). {received(name, array)}"
+    )

@@ -250,6 +250,8 @@ def bench(words: Sequence[str]) -> int:
             anew each time, to see what the choice of "auto" costs.
           out: where results go, without the ending.
         """
+        if regret is not None and regret < 0:
+            raise ValueError(f"`--regret` must be at least 0. Received: {regret}.")
         layers = choose_layers(only, quick)
         out.parent.mkdir(parents=True, exist_ok=True)  # told now, not after an hour of timing
         with out.with_suffix(".json").open("a"):
@@ -328,6 +330,11 @@ def tune(words: Sequence[str]) -> int:
           budget: seconds of measuring for each convolution.
           out: the table; that of this kind of device in your cache folder if left out.
         """
+        if random < 0 or budget <= 0:
+            raise ValueError(
+                f"`--random` must be at least 0 minutes and `--budget` more than 0 seconds. "
+                f"Received: {random} and {budget}."
+            )
         total = None
         if random:
             problems = random_problems(random, seed)

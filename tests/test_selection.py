@@ -61,11 +61,13 @@ def test_jconv_choose_asks_by_shape_for_each_of_the_three_convolutions():
         (dict(gradient="both"), "`gradient` must be None, for the forward pass, or one of"),
         (dict(platform="abacus"), "`platform` must be None or one of"),
         (dict(stride=0), "`stride` must be"),
+        (dict(x=5), "`x` must be an array or its shape"),
+        (dict(kernel="HWIO"), "`kernel` must be an array or its shape"),
     ],
 )
 def test_jconv_choose_refuses(options, words):
     with pytest.raises(ValueError, match=words):
-        jconv.choose((1, 8, 8, 3), (3, 3, 3, 4), **options)
+        jconv.choose(**{"x": (1, 8, 8, 3), "kernel": (3, 3, 3, 4)} | options)
 
 
 @pytest.mark.parametrize("platform", ["gpu", "tpu", "another"])
