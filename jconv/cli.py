@@ -20,7 +20,7 @@ from rich.progress import Progress
 import jconv
 from jconv.analysis import summarize
 from jconv.bench.layers import choose_layers
-from jconv.bench.race import problems_of, race
+from jconv.bench.race import Race, problems_of, race
 from jconv.bench.random_layers import draw_problems, random_problems
 from jconv.bench.report import line, race_line, regret_line, table, write_results
 from jconv.bench.run import PASSES, Row, bench_networks
@@ -259,27 +259,32 @@ def bench(words: Sequence[str]) -> int:
         with Progress(console=Console(stderr=True)) as bar:
             whole = 0 if only else 5
             task = bar.add_task("timing", total=len(layers) * len(PASSES) + whole)
+            rows: list[Row] = []
+            races: dict[str, list[Race]] = {}
 
             def each(row: Row) -> None:
+                rows.append(row)
                 bar.console.print(line(row), highlight=False)
                 bar.advance(task)
 
             budget = 0.5 if quick else 2.0
-            rows = run_bench(layers, algorithm=algorithm, budget=budget, each=each)
-            if not only:
-                rows += bench_networks(quick=quick, budget=budget, each=each)
-            races = {}
-            if regret is not None:
-                published = (problem for layer in layers for problem in problems_of(layer))
-                drawn = {"published convolutions": published,
-                         "random convolutions": draw_problems(regret)}  # fmt: skip
-                for what, problems in drawn.items():
-                    task = bar.add_task(f"racing {what}", total=None)
-                    races[what] = []
-                    for problem in problems:
-                        races[what].append(race(problem, budget=0.5))
-                        bar.advance(task)
-        write_results(rows, out, races)
+            try:
+                run_bench(layers, algorithm=algorithm, budget=budget, each=each)
+                if not only:
+                    bench_networks(quick=quick, budget=budget, each=each)
+                if regret is not None:
+                    published = (problem for layer in layers for problem in problems_of(layer))
+                    drawn = {"published convolutions": published,
+                             "random convolutions": draw_problems(regret)}  # fmt: skip
+                    for what, problems in drawn.items():
+                        task = bar.add_task(f"racing {what}", total=None)
+                        races[what] = []
+                        for problem in problems:
+                            races[what].append(race(problem, budget=0.5, final=True))
+                            bar.advance(task)
+            finally:  # what was measured until a Ctrl-C is kept
+                if rows:
+                    write_results(rows, out, races)
         return Group(table(rows), *(regret_line(w, r) for w, r in races.items() if r))
 
     Console().print(_parse(run, "bench", words), highlight=False)
@@ -289,7 +294,10 @@ def bench(words: Sequence[str]) -> int:
 def inspect(words: Sequence[str]) -> int:
     """`jconv inspect CONFIG.yaml`."""
 
-    def look(config: tyro.conf.Positional[Path]):
+    def look(
+        config: tyro.conf.Positional[Path],
+        timed: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    ):
         """List the convolutions of one training step of a config, gradients included.
 
         For each: where it is asked for, its input and window, its multiply-adds, the algorithm,
@@ -297,9 +305,10 @@ def inspect(words: Sequence[str]) -> int:
 
         Args:
           config: a file for `jconv train`.
+          timed: run each of them alone, and show how long that took.
         """
         step, arguments = first_step(load_config(config, TrainConfig, name=run_name(config)))
-        return jconv.inspect(step)(*arguments)
+        return jconv.inspect(step, timed=timed)(*arguments)
 
     Console().print(_parse(look, "inspect", words))
     return OK

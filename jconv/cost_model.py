@@ -2,10 +2,11 @@
 
     seconds = exp(correction) * sum over f of coefficient[algorithm, regime, f] * feature[f]
 
-The features are counts that a loop nest, a matrix product or a cache is slow by: calls,
-multiply-adds, numbers read and written, flops and bytes of the algorithm's own `cost`. No
-coefficient is negative; each algorithm has some for each of the ways ("regimes") in which it
-computes. Threads, caches and thin matrices have cliffs that counts do not know, so what the sum
+The features are counts that a loop nest, a matrix product, a transform or a cache is slow by:
+calls, multiply-adds, numbers read and written. They are the problem's, so that one count serves
+all algorithms and a choice takes microseconds; what an algorithm makes of them is in its
+coefficients, of which it has some for each of the ways ("regimes") in which it computes. None is
+negative. Threads, caches and thin matrices have cliffs that counts do not know, so what the sum
 is off by on similar problems corrects it: a Gaussian process over the logarithms of the shapes,
 which fades to nothing where nothing similar was measured. Forward pass, input gradient and kernel
 gradient are told apart by their shapes.
@@ -20,15 +21,17 @@ from __future__ import annotations
 import functools
 import json
 import math
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from jconv.algorithms import ALGORITHMS
-from jconv.algorithms.algorithm import Algorithm, Problem
+from jconv.algorithms.algorithm import Problem
 
 FOLDER = Path(__file__).parent / "coefficients"
 FEATURES = (
@@ -40,45 +43,42 @@ FEATURES = (
     "input",
     "kernel",
     "partial_sum",  # numbers of all taps' contributions to all outputs
-    "flop",
-    "byte",
-    "workspace_byte",
-    "byte_beyond_cache",
     "narrow_multiply_add",  # as many as 16 output channels would have, where there are fewer
     "tap",
+    "transform",  # of input, kernel and output, at the size of the input
+    "number_beyond_cache",
 )
-CACHE = 2 * 2**20  # bytes
+CACHE = 2**19  # numbers
 # Brings coefficients of the features near 1.
-SCALE = (2e-5, 1e-6, *(1e-9,) * 11, 1e-6)
+SCALE = (2e-5, 1e-6, *(1e-9,) * 7, 1e-6, *(1e-9,) * 2)
 WIDTH = 16
 REACH = 4.0  # doublings, over all coordinates, past which problems are unlike
 
 
-def features(problem: Problem, algorithm: Algorithm) -> tuple[float, ...]:
+def features(problem: Problem) -> list[float]:
     """What the time of one call is made of, in the order of `FEATURES`, each times its scale."""
     window = problem.window
-    taps, outputs = math.prod(window.taps), math.prod(window.output)
+    taps, outputs, pixels = map(math.prod, (window.taps, window.output, window.padded))
     parts = problem.pairs * problem.groups
     each = parts * problem.images
+    matrix = parts * problem.inputs * problem.outputs
     patch = each * outputs * taps * problem.inputs
-    cost = algorithm.cost(problem)
+    x, y = each * pixels * problem.inputs, each * outputs * problem.outputs
     counts = (
         1,
         parts,
         patch * problem.outputs,
         patch,
-        each * outputs * problem.outputs,
-        each * math.prod(window.padded) * problem.inputs,
-        parts * taps * problem.inputs * problem.outputs,
-        each * outputs * taps * problem.outputs,
-        cost.flops,
-        cost.bytes,
-        cost.workspace,
-        max(0, cost.bytes - CACHE),
+        y,
+        x,
+        taps * matrix,
+        taps * y,
         patch * max(problem.outputs, WIDTH),
         taps,
+        (x + y + pixels * matrix) * math.log2(max(2, pixels)),
+        max(0, x + y + taps * matrix - CACHE),
     )
-    return tuple(map(float.__mul__, map(float, counts), SCALE))
+    return [count * scale for count, scale in zip(counts, SCALE, strict=True)]
 
 
 def coordinates(problem: Problem) -> list[float]:
@@ -110,8 +110,11 @@ def coordinates(problem: Problem) -> list[float]:
 
 def closeness(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Of problems at `a` (m, d) to those at `b` (n, d): 1 for the same, 0 for unlike ones."""
-    squares = (a**2).sum(-1)[:, None] + (b**2).sum(-1) - 2 * a @ b.T
-    return np.exp(-np.maximum(squares, 0) / (2 * REACH**2))
+    return _closeness((a**2).sum(-1)[:, None] + (b**2).sum(-1) - 2 * a @ b.T)
+
+
+def _closeness(squares: np.ndarray) -> np.ndarray:
+    return np.exp(squares / (-2 * REACH**2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,19 +136,36 @@ class CostModel:
 
     def seconds(self, problem: Problem, names: Iterable[str]) -> dict[str, float]:
         """Predicts one call of each algorithm named that the model knows."""
-        at = np.array([coordinates(problem)])
-        near = closeness(at, self.places)[0]
+        known = [name for name in names if name in self.coefficients]
+        counts = features(problem)
+        counted = [_summed(self._weights(name, problem), counts) for name in known]
+        at = np.array(coordinates(problem))
+        near = _closeness(at @ at + self._squares - self.places @ (2 * at))
+        corrections = (self._corrections @ near).tolist()
         return {
-            name: self.counted(name, problem) * math.exp(near @ self.corrections[name])
-            for name in names
-            if name in self.coefficients
+            name: seconds * math.exp(corrections[self._order[name]])
+            for name, seconds in zip(known, counted, strict=True)
         }
+
+    @cached_property
+    def _order(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.corrections)}
+
+    @cached_property
+    def _corrections(self) -> np.ndarray:
+        return np.stack(list(self.corrections.values()))
+
+    @cached_property
+    def _squares(self) -> np.ndarray:
+        return (self.places**2).sum(-1)
 
     def counted(self, name: str, problem: Problem) -> float:
         """The same by counts alone."""
-        by_regime, algorithm = self.coefficients[name], ALGORITHMS[name]
-        weights = by_regime.get(algorithm.regime(problem)) or by_regime[""]
-        return math.fsum(map(float.__mul__, weights, features(problem, algorithm)))
+        return _summed(self._weights(name, problem), features(problem))
+
+    def _weights(self, name: str, problem: Problem) -> Sequence[float]:
+        by_regime = self.coefficients[name]
+        return by_regime.get(ALGORITHMS[name].regime(problem)) or by_regime[""]
 
 
 @functools.cache
@@ -169,6 +189,10 @@ def read_model(path: Path) -> CostModel:
     return CostModel(
         content["device"], content["coefficients"], np.array(content["places"]), corrections
     )
+
+
+def _summed(weights: Sequence[float], counts: Sequence[float]) -> float:
+    return sum(map(operator.mul, weights, counts))
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from rich.table import Table
 from jconv.algorithms import ALGORITHMS, Algorithm
 from jconv.algorithms.algorithm import Problem
 from jconv.analysis.multiply_adds import shape_of
+from jconv.bench.alone import seconds_alone
 from jconv.plan import Plan
 from jconv.primitive import conv_p
 from jconv.rewrite import accelerated
@@ -81,6 +82,17 @@ class Convolution:
         return 2 * self.multiply_adds / max(1, self.bytes)
 
     @property
+    def shapes(self) -> str:
+        """Images, pixels and channels of input and output; first how many kernels, if several."""
+        problem = self.problem
+        x, y = (
+            "x".join(map(str, (problem.images, *space, problem.groups * channels)))
+            for space, channels in ((problem.window.input, problem.inputs),
+                                    (problem.window.output, problem.outputs))
+        )  # fmt: skip
+        return f"{problem.pairs} of " * (problem.pairs > 1) + f"{x} -> {y}"
+
+    @property
     def window(self) -> str:
         """Taps, and whatever else is not plain."""
         window = self.problem.window
@@ -110,21 +122,17 @@ class Inspection:
     def __rich__(self) -> Table:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_footer=True)
         total = sum(c.place.runs * c.multiply_adds for c in self.convolutions)
-        table.add_column("where", "total", overflow="fold")
-        table.add_column("input", overflow="fold")
-        table.add_column("window", overflow="fold")
+        table.add_column("convolution", "total", overflow="fold")
         table.add_column("multiply-adds", f"{total:,}", justify="right", no_wrap=True)
         table.add_column("flops/\nbyte", justify="right", no_wrap=True)
         table.add_column("ms", _milliseconds(self.seconds), justify="right", no_wrap=True)
         table.add_column("algorithm, and why", overflow="fold")
         for c in self.convolutions:
-            place = [c.place.where, *["  [dim]in a gradient[/]"] * c.place.derivative]
-            if c.place.runs > 1:
-                place.append(f"  [dim]{c.place.runs} times[/]")
+            words = ["in a gradient"] * c.place.derivative
+            words += [f"{c.place.runs} times"] * (c.place.runs > 1)
+            window = ", ".join([c.window, *words])
             table.add_row(
-                "\n".join(place),
-                "x".join(map(str, c.x)),
-                c.window,
+                f"{c.place.where}\n  {c.shapes}\n  {window}",
                 f"{c.multiply_adds:,}",
                 f"{c.intensity:.1f}",
                 _milliseconds(c.seconds),
@@ -140,13 +148,15 @@ class Inspection:
 
 
 def inspect(
-    fn: Callable[..., Any], algorithm: str | Algorithm | Plan = "auto"
+    fn: Callable[..., Any], algorithm: str | Algorithm | Plan = "auto", *, timed: bool = False
 ) -> Callable[..., Inspection]:
     """Lists what a function convolves, by jconv or by `lax`, without running it.
 
     Args:
       fn: any function of JAX, such as a model or a training step.
       algorithm: for convolutions by `lax`, as in `jconv.accelerate`.
+      timed: whether each convolution is run alone, on random numbers, for its `seconds`; they are
+        predicted otherwise.
 
     Returns:
       A function of what `fn` takes, which returns the list; `print` shows it as a table. What
@@ -180,7 +190,9 @@ def inspect(
                 [leaves[i] for i in traced]
             )
         platform = jax.default_backend()
-        return Inspection([_described(*found, platform) for found in _equations(jaxpr.jaxpr)])
+        alone = functools.cache(seconds_alone) if timed else None
+        found = _equations(jaxpr.jaxpr)
+        return Inspection([_described(eqn, place, platform, alone) for eqn, place in found])
 
     return inspected
 
@@ -214,7 +226,9 @@ def _where(eqn: JaxprEqn) -> str:
     return f"{name}:{position[0]} {function}" if position else ""
 
 
-def _described(eqn: JaxprEqn, place: Place, platform: str) -> Convolution:
+def _described(
+    eqn: JaxprEqn, place: Place, platform: str, alone: Callable[..., float] | None
+) -> Convolution:
     x, kernel = (variable.aval for variable in eqn.invars)
     chosen = eqn.params["algorithm"]
     result = jnp.dtype(eqn.params["preferred_element_type"])
@@ -226,6 +240,8 @@ def _described(eqn: JaxprEqn, place: Place, platform: str) -> Convolution:
         algorithm = next((n for n, a in ALGORITHMS.items() if a == chosen), repr(chosen))
         reason = "asked for"
         seconds = known_seconds(problem, platform)[0].get(algorithm)
+    if alone and not any(problem.symbolic) and not problem.is_empty:
+        seconds = alone(ALGORITHMS[algorithm] if chosen == "auto" else chosen, problem)
     return Convolution(
         place=place,
         x=shape_of(eqn.invars[0]),

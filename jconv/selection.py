@@ -16,11 +16,15 @@ from types import MappingProxyType
 import jax.numpy as jnp
 
 from jconv.algorithms import ALGORITHMS
-from jconv.algorithms.algorithm import Problem
+from jconv.algorithms.algorithm import Problem, issubdtype
 from jconv.cost_model import model_of
 from jconv.tuning import measured
 
-TOLERANCES = {"float32": 1e-4, "complex64": 1e-4, "float64": 1e-12, "complex128": 1e-12}
+TOLERANCES = {
+    jnp.dtype(name): tolerance
+    for tolerance, names in ((1e-4, ("float32", "complex64")), (1e-12, ("float64", "complex128")))
+    for name in names
+}
 
 # What another algorithm must be predicted to save, to take the place of XLA's.
 LEAST_RATIO, LEAST_SECONDS = 1.1, 1e-5
@@ -114,7 +118,7 @@ def choose(problem: Problem, platform: str, tolerance: float | None = None) -> C
         results in float32 and 1e-12 in float64 if None.
     """
     if tolerance is None:
-        tolerance = TOLERANCES.get(str(problem.result or problem.dtype), 0.0)
+        tolerance = TOLERANCES.get(problem.result or problem.dtype, 0.0)
     limit = max(tolerance, ALGORITHMS["xla"].error_bound(problem))
     seconds, known = known_seconds(problem, platform)
     times = MappingProxyType(dict(sorted(seconds.items(), key=lambda item: item[1])))
@@ -137,7 +141,7 @@ def known_seconds(problem: Problem, platform: str) -> tuple[dict[str, float], st
     if model is None:
         return {}, ""
     names = contenders(problem)
-    if not jnp.issubdtype(problem.dtype, jnp.floating):
+    if not issubdtype(problem.dtype, jnp.floating):
         # The models were fitted to floats; how sums compare with transforms does not carry over.
         names = [name for name in names if name not in TRANSFORMS]
     return model.seconds(problem, names), PREDICTED
@@ -168,8 +172,8 @@ def choice_among(times: Mapping[str, float], known: str = PREDICTED) -> tuple[st
     if xla is None:
         return fastest, f"{known} to take {milliseconds(own)}, the least of {len(times)}"
     if fastest == "xla":
-        rest = [f"{n} {milliseconds(t)}" for n, t in times.items() if n != "xla"][:1]
-        return "xla", ", ".join([f"{known} to take {milliseconds(xla)}", *rest])
+        rest = [f", {n} {milliseconds(times[n])}" for n in [n for n in times if n != "xla"][:1]]
+        return "xla", "".join([f"{known} to take {milliseconds(xla)}", *rest])
     if known == PREDICTED and (xla < LEAST_RATIO * own or xla < own + LEAST_SECONDS):
         return "xla", f"{known} to take {milliseconds(xla)}, {fastest} hardly less"
     return fastest, f"{known} to take {milliseconds(own)}, xla {milliseconds(xla)}"

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from platformdirs import user_cache_path
 
 from jconv.algorithms.algorithm import Problem
+from jconv.files import write_text
 from jconv.window import Window
 
 FORMAT = 1
@@ -130,9 +131,7 @@ def write_table(table: TuningTable, path: Path) -> None:
         ],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=1) + "\n")
-    part.replace(path)
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 COUNTS = ("pairs", "images", "groups", "inputs", "outputs")

@@ -82,20 +82,14 @@ class Window:
     @cached_property
     def padded(self) -> Sizes:
         """Pixels of the input after dilation and padding."""
-        return tuple(
-            dilated_size(n, gap) + low + high
-            for n, gap, (low, high) in zip(
-                self.input, self.input_dilation, self.padding, strict=True
-            )
-        )
+        sizes = zip(self.input, self.input_dilation, self.padding, strict=True)
+        return tuple([dilated_size(n, gap) + low + high for n, gap, (low, high) in sizes])
 
     @cached_property
     def output(self) -> Sizes:
         """Pixels of the output; zero where the kernel does not fit even once."""
-        return tuple(
-            max(0, (n - span) // stride + 1)
-            for n, span, stride in zip(self.padded, self.span, self.stride, strict=True)
-        )
+        sizes = zip(self.padded, self.span, self.stride, strict=True)
+        return tuple([max(0, (n - span) // stride + 1) for n, span, stride in sizes])
 
     @property
     def meetings(self) -> int:

@@ -1,5 +1,7 @@
 """The benchmark: all contenders compute the same, and what is measured is told right."""
 
+import contextlib
+import itertools
 import json
 
 import jax
@@ -92,8 +94,22 @@ def test_measurements_are_in_turn():
     calls = {name: lambda name=name: order.append(name) for name in "ab"}
     times = interleaved(calls, budget=0, rounds=(3, 9))
     assert [len(values) for values in times.values()] == [3, 3]
+    turns = [name for name, _ in itertools.groupby(order)]
+    assert "".join(turns) == "ababab"  # once to know how long, then ab, ba, ab
     assert paired_ratio([2.0, 9.0, 4.0], to=[1.0, 3.0, 4.0]) == 2.0
     assert geometric_mean([1, 100]) == pytest.approx(10)
+
+
+def test_what_was_measured_survives_a_ctrl_c(tmp_path, monkeypatch):
+    def interrupted(**options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jconv.cli.bench_networks", interrupted)
+    monkeypatch.setattr("jconv.bench.layers.LAYERS", SMALL[:1])
+    with contextlib.suppress(KeyboardInterrupt):
+        main(["bench", "--quick", "--out", str(tmp_path / "bench")])
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert [row["which"] for row in found["rows"]] == ["forward", "gradients"]
 
 
 def test_rows_and_files(tmp_path, capsys, monkeypatch):
@@ -133,7 +149,7 @@ def test_a_layer_is_two_or_three_problems(layer):
 @pytest.mark.parametrize("layer", [SMALL[0], SMALL[4]], ids=["strided", "depthwise"])
 def test_a_race_of_every_algorithm(layer):
     problems = problems_of(layer)
-    found = race(problems[-1], budget=0)
+    found = race(problems[-1], budget=0, final=True)
     assert {"xla", "direct"} <= set(found.seconds)
     assert found.chosen in found.seconds and found.fastest in found.seconds
     assert found.regret >= 1

@@ -56,6 +56,26 @@ def test_shapes_are_enough_and_nothing_runs():
     assert len(jconv.inspect(functools.partial(convolve))(x, kernel).convolutions) == 1
 
 
+def test_times_are_of_each_alone(monkeypatch):
+    timed = []
+
+    def seconds(algorithm, problem):
+        timed.append((algorithm, problem))
+        return 1.5
+
+    monkeypatch.setattr("jconv.inspection.seconds_alone", seconds)
+    twice = lambda x, k: convolve(x, k) + convolve(x, 2 * k)
+    found = jconv.inspect(twice, "direct", timed=True)(X, KERNEL)
+    assert found.seconds == 3.0 and len(found.convolutions) == 2
+    assert timed == [(jconv.ALGORITHMS["direct"], found.convolutions[0].problem)]  # once
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "xla"])
+def test_times_are_measured(algorithm):
+    found = jconv.inspect(jax.grad(lambda k: convolve(X, k).sum()), algorithm, timed=True)(KERNEL)
+    assert all(0 < c.seconds < 10 for c in found.convolutions)
+
+
 def test_the_table():
     text = str(jconv.inspect(jax.grad(lambda k: convolve(X, k).sum()))(KERNEL))
     for words in ("test_inspection.py:", "3x3, stride 2", "13,824", "in a gradient", "total"):

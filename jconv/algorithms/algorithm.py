@@ -7,6 +7,7 @@ y[b, n, o, g, f] = sum over t, c of
 from __future__ import annotations
 
 import abc
+import functools
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -213,6 +214,9 @@ def check_inner(inner: Algorithm) -> None:
         )
 
 
+issubdtype = functools.cache(jnp.issubdtype)  # is asked several times for each choice
+
+
 def roundings(terms: int, columns: int = 1) -> float:
     """By how many unit roundoffs a sum of `terms` products may err.
 
@@ -229,16 +233,17 @@ def relative_error(problem: Problem, count: float) -> float:
 
     A complex product rounds as much as sqrt(2) times two real ones (Higham, section 3.6).
     """
-    if not jnp.issubdtype(problem.accumulator, jnp.inexact):
+    if not issubdtype(problem.accumulator, jnp.inexact):
         return 0.0
     u, own = unit_roundoff(problem.accumulator), unit_roundoff(problem.dtype)
-    if jnp.issubdtype(problem.accumulator, jnp.complexfloating):
+    if issubdtype(problem.accumulator, jnp.complexfloating):
         count = math.sqrt(2) * (count + 2)
     if 0 < own < u:  # operands are rounded to a narrower accumulator
         count += 2
     return count * u + unit_roundoff(problem.result or problem.dtype)
 
 
+@functools.cache
 def unit_roundoff(dtype: jnp.dtype) -> float:
     """The largest relative error of one rounding; 0 for integers."""
     if not jnp.issubdtype(dtype, jnp.inexact):
@@ -246,6 +251,7 @@ def unit_roundoff(dtype: jnp.dtype) -> float:
     return float(jnp.finfo(dtype).eps) / 2
 
 
+@functools.cache
 def accumulator(dtype: jnp.dtype) -> jnp.dtype:
     """The dtype in which products of `dtype` are summed: float32 for 16-bit floats."""
     if jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32:

@@ -130,8 +130,11 @@ class AxisPhases:
 @lru_cache(maxsize=4096)
 def dense_problem(problem: Problem) -> Problem:
     """What `problem` is once its axes are sorted by phase."""
+    window = problem.window
+    if window.is_dense and 0 not in window.output:
+        return replace(problem, window=dense_window(window.padded, window.taps))
     sizes, counts = [], {"images": 1, "outputs": 1, "pairs": 1, "inputs": 1}
-    for axis in AxisPhases.all_of(problem.window):
+    for axis in AxisPhases.all_of(window):
         counts[axis.become] *= axis.output_phases
         counts["inputs"] *= len(axis.meetings[0])
         sizes.append((axis.dense_input, axis.dense_taps))

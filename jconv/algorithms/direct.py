@@ -14,6 +14,7 @@ to 50 times slower. Loses on dense kernels with few channels, whose matrix produ
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -33,7 +34,7 @@ from jconv.algorithms.algorithm import (
     relative_error,
     roundings,
 )
-from jconv.algorithms.space import padded, sliced, strided
+from jconv.algorithms.space import extended, padded, sliced, strided
 from jconv.window import Sizes, Window, whole
 
 HELD = 32 * 2**20  # bytes of matrix products, or of patches, up to which all are held at once
@@ -61,12 +62,12 @@ class Direct(Algorithm):
         if accumulator(x.dtype) != acc:
             x, kernel = x.astype(acc), kernel.astype(acc)
         problem = Problem.of(x, kernel, window, dtype)
-        x, unroll = padded(x, window), self._unrolled(problem)
+        unroll = self._unrolled(problem)
         match self._sum_over(problem):
             case "taps":
-                y = _sum_over_taps(x, kernel, window, precision, acc, unroll)
+                y = _sum_over_taps(padded(x, window), kernel, window, precision, acc, unroll)
             case "outputs":
-                y = _each_output(x, kernel, window, precision, acc, unroll)
+                y = _each_output(padded(x, window), kernel, window, precision, acc, unroll)
             case "pixels":
                 y = _channelwise_inner_products(x, kernel, window, acc)
         return y.astype(dtype)
@@ -145,7 +146,8 @@ def _sum_of_products(x, kernel, window: Window, dtype, unroll: int):
         return part.astype(dtype) * weight
 
     shape = (*x.shape[:2], *window.output, groups, outputs)
-    return _accumulate(term, window.taps, shape, dtype, unroll)
+    # In memory of its own: XLA would sum anew for each of several readers, as in a normalisation.
+    return lax.optimization_barrier(_accumulate(term, window.taps, shape, dtype, unroll))
 
 
 def _sum_of_matrix_products(x, kernel, window: Window, precision, dtype, unroll: int):
@@ -190,45 +192,63 @@ def _each_output(x, kernel, window: Window, precision, dtype, unroll: int):
 def _channelwise_inner_products(x, kernel, window: Window, dtype):
     """The same where channels do not mix, as in the kernel gradient of a depthwise convolution.
 
-    All pixels are laid out in one axis, row after row, so that each output is a contiguous
-    offset; zeros in the kernel make up for what a row's end reads of the next. Chunks of the
-    axis are added elementwise and the rest is reduced by a product with ones: a plain sum would
-    be fused into the stack of results and read memory in strides, 20 times slower.
+    The pixels that one output meets are of one phase, their remainder by the dilation. Those of a
+    phase are laid out in one axis, row after row, so that each output is a contiguous offset;
+    zeros in the kernel make up for what a row's end reads of the next. Chunks of the axis are
+    added elementwise and the rest is reduced by a product with ones: a plain sum would be fused
+    into the stack of results and read memory in strides, 20 times slower.
     """
+    before = [low for low, _ in window.padding]
+    if set(window.input_dilation) != {1}:
+        x, before = padded(x, window), [0] * window.rank
     pairs, *_, groups, _ = x.shape
-    space = x.shape[2:-2]
-    # (b, 1, *space, g, c) -> (b, c * space, g), the order in which gradients already lie.
-    x = jnp.moveaxis(x[:, 0], -1, 1).reshape(pairs, -1, groups)
-    kernel = jnp.moveaxis(kernel[..., 0], -1, 1)
-    fill = [
-        (0, n - extent, gap - 1)
-        for n, extent, gap in zip(space, window.span, window.dilation, strict=True)
+    # (b, 1, *space, g, c) -> (b, c, *space, g), the order in which gradients already lie.
+    x, kernel = jnp.moveaxis(x[:, 0], -1, 1), jnp.moveaxis(kernel[..., 0], -1, 1)
+    space = [-(-n // gap) for n, gap in zip(window.padded, window.dilation, strict=True)]
+    places = [
+        [divmod(o * stride, gap) for o in range(outputs)]
+        for outputs, stride, gap in zip(window.output, window.stride, window.dilation, strict=True)
     ]
-    kernel = lax.pad(kernel, jnp.zeros((), kernel.dtype), [(0, 0, 0)] * 2 + fill + [(0, 0, 0)])
-    kernel = kernel.reshape(pairs, -1, groups)
-
-    steps = [math.prod(space[axis + 1 :]) * s for axis, s in enumerate(window.stride)]
-    offsets = [
-        sum(i * step for i, step in zip(index, steps, strict=True))
-        for index in itertools.product(*map(range, window.output))
-    ]
-    length = kernel.shape[1]
+    most = sum(axis[-1][0] * math.prod(space[at:]) for at, axis in enumerate(places, start=1))
+    length = x.shape[1] * math.prod(space)
     chunk = -(-length // CHUNKS)
-    x = jnp.pad(x, [(0, 0), (0, chunk * CHUNKS - length + offsets[-1]), (0, 0)])
-    kernel = jnp.pad(kernel, [(0, 0), (0, chunk * CHUNKS - length), (0, 0)])
-    x, kernel = lax.optimization_barrier((x, kernel))
+    beyond = chunk * CHUNKS - length
+
+    def in_one_axis(part, low, beyond):
+        for axis, (n, zeros) in enumerate(zip(space, low, strict=True), start=2):
+            part = extended(part, axis, zeros, n - zeros - part.shape[axis])
+        part = part.reshape(pairs, -1, groups)
+        return lax.optimization_barrier(jnp.pad(part, [(0, 0), (0, beyond), (0, 0)]))
+
+    @functools.cache
+    def phase(remainders):
+        part, zeros = (
+            x,
+            [
+                max(0, -(-(low - r) // gap))  # of this phase, those of the padding
+                for low, r, gap in zip(before, remainders, window.dilation, strict=True)
+            ],
+        )
+        for axis, gap in enumerate(window.dilation):
+            first = remainders[axis] + zeros[axis] * gap - before[axis]
+            first = min(first, part.shape[2 + axis])
+            part = lax.slice_in_dim(part, first, None, gap, 2 + axis)
+        return in_one_axis(part, zeros, beyond + most)
+
+    kernel = in_one_axis(kernel, [0] * window.rank, beyond)
     ones = jnp.ones((pairs, chunk), dtype)
 
-    def inner(offset):
-        starts = [chunk * i for i in range(CHUNKS)]
+    def inner(index):
+        pixels = phase(tuple(remainder for _, remainder in index))
+        offset = sum(n * math.prod(space[at:]) for at, (n, _) in enumerate(index, start=1))
         parts = [
-            lax.slice_in_dim(x, offset + start, offset + start + chunk, axis=1).astype(dtype)
+            lax.slice_in_dim(pixels, offset + start, offset + start + chunk, axis=1).astype(dtype)
             * lax.slice_in_dim(kernel, start, start + chunk, axis=1).astype(dtype)
-            for start in starts
+            for start in range(0, chunk * CHUNKS, chunk)
         ]
         return jnp.einsum("bl,blg->bg", ones, sum(parts[1:], parts[0]), precision="highest")
 
-    y = jnp.stack([inner(offset) for offset in offsets], axis=1)
+    y = jnp.stack([inner(index) for index in itertools.product(*places)], axis=1)
     return y.reshape(pairs, 1, *window.output, groups, 1)
 
 

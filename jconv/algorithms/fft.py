@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from scipy.fft import next_fast_len
 
-from jconv.algorithms.algorithm import Problem, relative_error, roundings
+from jconv.algorithms.algorithm import Problem, issubdtype, relative_error, roundings
 from jconv.algorithms.dense import dense_problem
 from jconv.algorithms.tiles import TiledAlgorithm, Tiling, cut
 from jconv.window import whole
@@ -46,7 +46,7 @@ class FFT(TiledAlgorithm):
         )
 
     def supports_dense(self, problem: Problem) -> str | None:
-        if not jnp.issubdtype(problem.dtype, jnp.inexact):
+        if not issubdtype(problem.dtype, jnp.inexact):
             return f"its roots of unity are not exact in {problem.dtype}"
         return None
 

@@ -19,7 +19,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from jconv.algorithms.algorithm import Problem, relative_error, roundings
+from jconv.algorithms.algorithm import Problem, issubdtype, relative_error, roundings
 from jconv.algorithms.dense import dense_problem
 from jconv.algorithms.tiles import TiledAlgorithm, Tiling, cut
 from jconv.algorithms.toom_cook import POINTS, amplification, matrices
@@ -70,7 +70,7 @@ class Winograd(TiledAlgorithm):
         return cut(output, taps, output, tile or max(1, min(most, MOST_POINTS + 1 - output)))
 
     def supports_dense(self, problem: Problem) -> str | None:
-        if not jnp.issubdtype(problem.dtype, jnp.inexact):
+        if not issubdtype(problem.dtype, jnp.inexact):
             return f"its fractions are not exact in {problem.dtype}"
         window = problem.window
         if isinstance(self.tile, tuple) and len(self.tile) != window.rank:
@@ -81,7 +81,7 @@ class Winograd(TiledAlgorithm):
                     f"{taps} taps (of one phase) along an axis with {output} outputs are more "
                     f"than {MOST_TAPS}, past which its errors grow too large"
                 )
-        for tiling in self.tilings(problem):
+        for tiling in self.tilings(problem) if self.tile else ():
             if tiling.points - 1 > len(POINTS):
                 return f"a tile of {tiling.outputs} and {tiling.taps} taps need too many points"
         return None

@@ -61,7 +61,7 @@ def _coefficients(measured: Mapping[Problem, Seconds]) -> dict[str, dict[str, li
         rows = [(p, times[name]) for p, times in measured.items() if name in times]
         if len(rows) < FEWEST:
             continue
-        counts = np.array([features(p, algorithm) for p, _ in rows])
+        counts = np.array([features(p) for p, _ in rows])
         times = np.array([time for _, time in rows])
         regimes = np.array([algorithm.regime(p) for p, _ in rows])
         fitted[name] = {"": _fit_one(counts, times)}

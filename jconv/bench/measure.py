@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 Call = Callable[[], object]
 
 SHORTEST = 2e-3  # seconds of one measurement; shorter calls are repeated in it
+LONG = 0.1  # seconds of a call that does not notice what came before it
+VERY_LONG = 5.0  # seconds of a round that two of will do
 
 
 def seconds(call: Call, repeats: int = 1) -> float:
@@ -24,23 +26,28 @@ def interleaved(
 ) -> dict[str, list[float]]:
     """Times calls in turn, so that whatever slows the machine down meets all of them alike.
 
+    The order turns from round to round, and a short call is made once before it is timed: threads
+    of the one before may spin for a millisecond more, and its arrays are what the caches hold.
+
     Args:
       calls: by name; they have run before, so that nothing is compiled.
       budget: seconds that all may take together, as far as `rounds` allows.
-      rounds: the fewest and the most measurements of each.
+      rounds: the fewest and the most measurements of each; two where a round takes seconds.
 
     Returns:
       Seconds of one call, a list of as many for each name; entries of one place are of one round.
     """
-    repeats = {}
-    for name, call in calls.items():
-        repeats[name] = max(1, min(1000, round(SHORTEST / max(seconds(call), 1e-6))))
-    once = sum(seconds(call, repeats[name]) * repeats[name] for name, call in calls.items())
+    took = {name: seconds(call) for name, call in calls.items()}
+    repeats = {name: max(1, min(1000, round(SHORTEST / max(t, 1e-6)))) for name, t in took.items()}
+    once = sum(t * (repeats[name] + (t < LONG)) for name, t in took.items())
     fewest, most = rounds
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(max(fewest, min(most, int(budget / once)))):
-        for name, call in calls.items():
-            times[name].append(seconds(call, repeats[name]))
+    names = list(calls)
+    for i in range(max(fewest if once < VERY_LONG else 2, min(most, int(budget / once)))):
+        for name in names[i % len(names) :] + names[: i % len(names)]:
+            if took[name] < LONG:
+                calls[name]()
+            times[name].append(seconds(calls[name], repeats[name]))
     return times
 
 

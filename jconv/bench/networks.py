@@ -77,7 +77,7 @@ def small_network() -> Network:
             x = jax.nn.relu(_conv(x, layer))
         return x.mean((1, 2)) @ head
 
-    return Network("small", (layers, head), _normal(rng, (64, 28, 28, 3)), forward)
+    return Network("small", (layers, head), _normal(rng, (16, 28, 28, 3)), forward)
 
 
 def _efficientnet_plan() -> list[tuple[int, int, int, int, int, str]]:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jax
-import numpy as np
 
-from jconv.algorithms import ALGORITHMS, Algorithm
+from jconv.algorithms import ALGORITHMS
 from jconv.algorithms.algorithm import Problem
+from jconv.bench.alone import arrays, call_of
 from jconv.bench.contenders import by_jconv, operands, passes_of
 from jconv.bench.layers import Layer
-from jconv.bench.measure import Call, interleaved, seconds
+from jconv.bench.measure import Call, interleaved, paired_ratio, seconds
 from jconv.inspection import inspect
 from jconv.selection import choose, contenders
 
@@ -30,21 +30,18 @@ class Race:
       problem: the convolution.
       seconds: of one call, the median, by algorithm; the first and only call of hopeless ones.
       chosen: what `auto` takes.
+      regret: how many times longer the chosen takes than the fastest, at least 1.
     """
 
     problem: Problem
     seconds: Mapping[str, float]
     chosen: str
+    regret: float
 
     @property
     def fastest(self) -> str:
         """The algorithm that took least."""
         return min(self.seconds, key=self.seconds.__getitem__)
-
-    @property
-    def regret(self) -> float:
-        """Time of the chosen over that of the fastest: at least 1."""
-        return self.seconds[self.chosen] / self.seconds[self.fastest]
 
 
 def problems_of(layer: Layer) -> list[Problem]:
@@ -54,15 +51,17 @@ def problems_of(layer: Layer) -> list[Problem]:
     return [convolution.problem for convolution in found]
 
 
-def race(problem: Problem, *, budget: float = 1.0) -> Race:
+def race(problem: Problem, *, budget: float = 1.0, final: bool = False) -> Race:
     """Times every algorithm on one problem, on the default device.
 
     Args:
       problem: of known sizes.
       budget: seconds of measuring, as far as few rounds allow.
+      final: whether the chosen and the fastest are timed once more, against each other alone, for
+        their `regret`: the fastest of several noisy ones seems faster than it is.
     """
     chosen = choose(problem, jax.default_backend()).algorithm
-    x, kernel = _arrays(problem)
+    x, kernel = arrays(problem)
     calls: dict[str, Call] = {}
     once: dict[str, float] = {}
     for name in sorted(contenders(problem), key=lambda name: name != chosen):  # it comes first
@@ -71,7 +70,7 @@ def race(problem: Problem, *, budget: float = 1.0) -> Race:
         hopeless = once and cost.flops > MOST_FLOPS * max(min(once.values()), 1e-4)
         if name != chosen and (hopeless or cost.workspace > MOST_HELD):
             continue
-        call = _call(algorithm, problem, x, kernel)
+        call = call_of(algorithm, problem, x, kernel)
         call()  # compiles
         once[name] = seconds(call)
         calls[name] = call
@@ -79,24 +78,9 @@ def race(problem: Problem, *, budget: float = 1.0) -> Race:
     racing = {n: call for n, call in calls.items() if once[n] < hope or n == chosen}
     times = interleaved(racing, budget=budget, rounds=(3, 15))
     medians = {name: statistics.median(values) for name, values in times.items()}
-    return Race(problem, once | medians, chosen)
-
-
-def _arrays(problem: Problem) -> tuple[jax.Array, jax.Array]:
-    rng = np.random.default_rng(0)
-    window = problem.window
-    shapes = (
-        (problem.pairs, problem.images, *window.input, problem.groups, problem.inputs),
-        (problem.pairs, *window.taps, problem.groups, problem.inputs, problem.outputs),
-    )
-    x, kernel = (jax.numpy.asarray(rng.normal(size=s), problem.dtype) for s in shapes)
-    return x, kernel
-
-
-def _call(algorithm: Algorithm, problem: Problem, x, kernel) -> Call:
-    run = jax.jit(
-        lambda x, kernel: algorithm(
-            x, kernel, problem.window, preferred_element_type=problem.result
-        )
-    )
-    return lambda: jax.block_until_ready(run(x, kernel))
+    regret = medians[chosen] / min(medians.values())
+    if final and regret > 1:
+        finalists = {name: calls[name] for name in (chosen, min(medians, key=medians.__getitem__))}
+        ours, theirs = interleaved(finalists, budget=budget).values()
+        regret = max(1.0, paired_ratio(ours, to=theirs))
+    return Race(problem, once | medians, chosen, regret)

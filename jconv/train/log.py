@@ -9,7 +9,8 @@ from flax import nnx
 from tensorboardX import SummaryWriter
 
 from jconv.analysis.pictures import kernel_image
-from jconv.train.run_folder import atomically, to_json
+from jconv.files import atomically
+from jconv.train.run_folder import to_json
 
 
 class RunLog:

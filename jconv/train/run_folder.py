@@ -1,6 +1,5 @@
 """The folder of a run: made when all is ready, written so that it can be read at any time."""
 
-import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -11,15 +10,14 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
 import jax
 import yaml
 from pydantic import BaseModel
 
+from jconv.files import write_text
 from jconv.tuning import table_of, table_path
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -126,21 +124,6 @@ def _git_commit() -> str | None:
 def _git(*words: str) -> str:
     command = ["git", "-C", str(Path(__file__).parent), *words]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-@contextlib.contextmanager
-def atomically(path: Path, mode: str = "w") -> Iterator[IO]:
-    """Opens a file that appears whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    with open(part, mode, encoding=None if "b" in mode else "utf-8") as file:
-        yield file
-    os.replace(part, path)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file, whole or not at all."""
-    with atomically(path) as file:
-        file.write(text)
 
 
 def write_json(path: Path, content) -> None:
