@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import tyro
 from flax import nnx
-from rich.console import Console, Group
+from rich.console import Console
 from rich.progress import Progress
 
 import jconv
@@ -22,7 +22,7 @@ from jconv.analysis import summarize
 from jconv.bench.layers import choose_layers
 from jconv.bench.race import Race, problems_of, race
 from jconv.bench.random_layers import draw_problems, random_problems
-from jconv.bench.report import line, race_line, regret_line, table, write_results
+from jconv.bench.report import line, race_line, told, write_results
 from jconv.bench.run import PASSES, Row, bench_networks
 from jconv.bench.run import bench as run_bench
 from jconv.bench.tune import tune_problems
@@ -285,7 +285,7 @@ def bench(words: Sequence[str]) -> int:
             finally:  # what was measured until a Ctrl-C is kept
                 if rows:
                     write_results(rows, out, races)
-        return Group(table(rows), *(regret_line(w, r) for w, r in races.items() if r))
+        return told(rows, races)
 
     Console().print(_parse(run, "bench", words), highlight=False)
     return OK

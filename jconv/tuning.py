@@ -122,16 +122,14 @@ def read_table(path: Path) -> TuningTable:
 
 def write_table(table: TuningTable, path: Path) -> None:
     """Writes a table, whole or not at all."""
-    content = {
-        "format": FORMAT,
-        "device": table.device,
-        "made_with": dict(table.made_with),
-        "convolutions": [
-            _row(problem) | {"seconds": dict(seconds)} for problem, seconds in table.seconds.items()
-        ],
-    }
+    head = {"format": FORMAT, "device": table.device, "made_with": dict(table.made_with)}
+    rows = [
+        json.dumps(_row(problem) | {"seconds": dict(seconds)})
+        for problem, seconds in table.seconds.items()
+    ]
+    text = json.dumps(head)[:-1] + ', "convolutions": [\n' + ",\n".join(rows) + "\n]}\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    write_text(path, text)
 
 
 COUNTS = ("pairs", "images", "groups", "inputs", "outputs")

@@ -12,10 +12,10 @@ import jconv
 from jconv import accelerate
 from jconv.bench.contenders import by_jconv, by_lax, passes, torch_passes
 from jconv.bench.layers import LAYERS, choose_layers, dense, depthwise, signal, transposed
-from jconv.bench.measure import interleaved, paired_ratio
+from jconv.bench.measure import interleaved, interval, paired_ratio
 from jconv.bench.networks import networks
 from jconv.bench.race import problems_of, race
-from jconv.bench.report import regret_line
+from jconv.bench.report import regret_line, slower_line
 from jconv.bench.run import Row, bench, geometric_mean, multiply_adds
 from jconv.cli import main
 
@@ -91,13 +91,21 @@ def test_multiply_adds_of_a_published_layer():
 
 def test_measurements_are_in_turn():
     order = []
-    calls = {name: lambda name=name: order.append(name) for name in "ab"}
-    times = interleaved(calls, budget=0, rounds=(3, 9))
-    assert [len(values) for values in times.values()] == [3, 3]
+    calls = {name: lambda name=name: order.append(name) for name in "abc"}
+    times = interleaved(calls, budget=0, rounds=(6, 9))
+    assert [len(values) for values in times.values()] == [6, 6, 6]
     turns = [name for name, _ in itertools.groupby(order)]
-    assert "".join(turns) == "ababab"  # once to know how long, then ab, ba, ab
+    assert turns[:3] == ["a", "b", "c"]  # once, to know how long
+    followers = {(one, next_) for one, next_ in itertools.pairwise(turns[3:])}
+    assert len(followers) > 3  # no one always has the same one before it
     assert paired_ratio([2.0, 9.0, 4.0], to=[1.0, 3.0, 4.0]) == 2.0
     assert geometric_mean([1, 100]) == pytest.approx(10)
+
+
+def test_the_interval_of_a_median():
+    ones = [1.0] * 25
+    assert interval([float(i) for i in range(25)], to=ones) == (7, 17)  # 96 % by the binomial
+    assert interval([2.0, 1.0, 3.0], to=[1.0] * 3) == (1, 3)
 
 
 def test_what_was_measured_survives_a_ctrl_c(tmp_path, monkeypatch):
@@ -116,7 +124,7 @@ def test_rows_and_files(tmp_path, capsys, monkeypatch):
     measured = {"jconv": [1.0, 2.0, 2.0], "lax": [2.0, 6.0, 8.0], "torch": [1.0, 1.0, 1.0]}
     measured["in turn"] = measured["torch"]
     monkeypatch.setattr(
-        "jconv.bench.run.interleaved", lambda calls, budget: {n: measured[n] for n in calls}
+        "jconv.bench.run.interleaved", lambda calls, **_: {n: measured[n] for n in calls}
     )
     rows: list[Row] = []
     assert bench(SMALL[:1], budget=0, each=rows.append) == rows
@@ -162,6 +170,15 @@ def test_networks_compute_the_same_accelerated(network):
     np.testing.assert_allclose(ours, plain, rtol=0, atol=1e-4 * float(abs(plain).max()))
     found = jconv.inspect(network.forward)(*arguments).convolutions
     assert len(found) == {"EfficientNet-Lite0": 49, "ConvNeXt block": 3}[network.name]
+
+
+def test_cases_slower_than_lax_are_told_unless_they_are_noise():
+    def row(name, ratio, high):
+        return Row(name, "dense", "forward", {"jconv": 1.0, "lax": ratio}, {"lax": ratio},
+                   {"lax": (0.5, high)}, {}, 1)  # fmt: skip
+
+    told = slower_line([row("slow", 0.8, 0.9), row("noisy", 0.8, 1.1), row("equal", 0.97, 0.98)])
+    assert "1 of 3\n  slow, forward: 0.80x" in told and "noisy" not in told
 
 
 def test_regret_is_told_with_the_worst():

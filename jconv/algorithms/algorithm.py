@@ -94,7 +94,9 @@ class Problem:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to sum, or nothing to compute."""
-        return 0 in self.sizes
+        w = self.window
+        counts = (self.pairs, self.images, self.groups, self.inputs, self.outputs)
+        return 0 in (*counts, *w.input, *w.taps, *w.output)
 
     @cached_property
     def bytes(self) -> int:

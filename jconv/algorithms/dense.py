@@ -222,7 +222,9 @@ class DenseAlgorithm(Algorithm):
         """Convolves as `__call__` does, `window` having neither gaps nor padding."""
 
     def supports(self, problem: Problem) -> str | None:
-        return None if problem.is_empty else self.supports_dense(dense_problem(problem))
+        if problem.is_empty:
+            return None
+        return self.supports_dense(problem if problem.window.is_dense else dense_problem(problem))
 
     def cost(self, problem: Problem) -> Cost:
         dense = dense_problem(problem)
@@ -231,7 +233,7 @@ class DenseAlgorithm(Algorithm):
         return Cost(inner.flops, inner.bytes + sorted_, inner.workspace + sorted_)
 
     def supports_dense(self, problem: Problem) -> str | None:
-        """Why a dense problem cannot be solved; None where it can."""
+        """Why a problem without gaps cannot be solved; None where it can."""
         return None
 
     @abc.abstractmethod

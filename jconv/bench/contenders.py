@@ -91,9 +91,15 @@ def passes_of(layer: Layer, convolve: Convolve) -> tuple[Convolve, Callable[...,
     return mapped, with_gradients
 
 
-def passes(layer: Layer, convolve: Convolve) -> dict[str, Call]:
-    """Jitted calls of both passes, which wait for their results; see `passes_of`."""
-    x, kernel, y_bar = map(jax.numpy.asarray, operands(layer))
+def passes(layer: Layer, convolve: Convolve, arrays=None) -> dict[str, Call]:
+    """Jitted calls of both passes, which wait for their results; see `passes_of`.
+
+    Args:
+      layer: what to convolve.
+      convolve: of one input and one kernel.
+      arrays: its `operands`, for several to share: where they lie in memory matters.
+    """
+    x, kernel, y_bar = map(jax.numpy.asarray, arrays or operands(layer))
     forward, with_gradients = map(jax.jit, passes_of(layer, convolve))
     return {
         "forward": lambda: jax.block_until_ready(forward(x, kernel)),

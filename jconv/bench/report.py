@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +19,7 @@ from jconv.selection import milliseconds
 from jconv.train.run_folder import environment
 
 PEERS = ("lax", "torch")
+MORE = 1.05
 
 
 def line(row: Row) -> str:
@@ -39,10 +41,10 @@ def race_line(race: Race) -> str:
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """A line for each layer, in the sections of their kinds; geometric means last."""
-    title = "milliseconds of jconv, and how many times faster it is: forward, then with gradients"
+    """A line for each layer, in the sections of their kinds."""
+    title = "ms of jconv, and how many times faster it is: forward, then with gradients"
     drawn = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    drawn.add_column("layer", no_wrap=True)
+    drawn.add_column("layer")
     for _ in PASSES:
         for head in ("ms", *PEERS):
             drawn.add_column(head, justify="right", no_wrap=True)
@@ -61,15 +63,45 @@ def table(rows: Sequence[Row]) -> Table:
             cells.append(f"{1e3 * row.seconds['jconv']:.2f}" if row else "")
             cells += [_cell(row.speedup.get(peer) if row else None) for peer in PEERS]
         drawn.add_row(*cells)
-    drawn.add_section()
-    cells = ["geometric mean"]
+    return drawn
+
+
+def means(rows: Sequence[Row]) -> Table:
+    """Geometric means of how many times faster jconv is, of each kind and of all."""
+    title = "how many times faster jconv is, in the geometric mean: forward, then with gradients"
+    drawn = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_footer=True)
+    everything = _means(rows)
+    drawn.add_column("kind", "all", no_wrap=True)
+    drawn.add_column("cases", str(len(rows)), justify="right")
+    for (_, peer), ratio in everything.items():
+        drawn.add_column(peer, _cell(ratio), justify="right", no_wrap=True)
+    for kind in dict.fromkeys(row.kind for row in rows):
+        own = [row for row in rows if row.kind == kind]
+        drawn.add_row(kind, str(len(own)), *map(_cell, _means(own).values()))
+    return drawn
+
+
+def _means(rows: Sequence[Row]) -> dict[tuple[str, str], float | None]:
+    found = {}
     for which in PASSES:
-        cells.append("")
         for peer in PEERS:
             ratios = [r.speedup[peer] for r in rows if r.which == which and peer in r.speedup]
-            cells.append(_cell(geometric_mean(ratios) if ratios else None))
-    drawn.add_row(*cells)
-    return drawn
+            found[which, peer] = geometric_mean(ratios) if ratios else None
+    return found
+
+
+def told(rows: Sequence[Row], races: Mapping[str, Sequence[Race]]) -> Group:
+    """All that was found, to be printed."""
+    regrets = [regret_line(what, some) for what, some in races.items() if some]
+    return Group(table(rows), means(rows), slower_line(rows), *regrets)
+
+
+def slower_line(rows: Sequence[Row]) -> str:
+    """Which cases `lax` does faster, by more than 5 % and more than noise, in one line."""
+    limit = 1 / MORE
+    some = [r for r in rows if r.speedup["lax"] < limit and r.interval["lax"][1] < limit]
+    names = "".join(f"\n  {r.layer}, {r.which}: {r.speedup['lax']:.2f}x" for r in some)
+    return f"slower than lax by more than 5 %, and than noise: {len(some)} of {len(rows)}{names}"
 
 
 def regret_line(what: str, races: Sequence[Race]) -> str:
@@ -111,7 +143,7 @@ def _times(ratio: float) -> str:
 def _cell(ratio: float | None) -> Text:
     if ratio is None:
         return Text("")
-    style = "green" if ratio >= 1.05 else "red" if ratio < 1 / 1.05 else ""
+    style = "green" if ratio >= MORE else "red" if ratio < 1 / MORE else ""
     return Text(_times(ratio).strip(), style=style)
 
 

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field
 import jax
 import jax.numpy as jnp
 
-from jconv.bench.contenders import by_jconv, by_lax, passes, torch_passes, window_of
+from jconv.bench.contenders import by_jconv, by_lax, operands, passes, torch_passes, window_of
 from jconv.bench.layers import Layer
-from jconv.bench.measure import Call, interleaved, paired_ratio, seconds
+from jconv.bench.measure import Call, interleaved, interval, paired_ratio, seconds
 from jconv.bench.networks import networks, small_network
 from jconv.inspection import inspect
 from jconv.rewrite import accelerate
@@ -32,6 +32,7 @@ class Row:
       seconds: of one call, the median, by contender.
       speedup: over `"lax"` and, where it ran, `"torch"`: the median of paired ratios; above 1 is
         faster than they.
+      interval: where that median lies with 95 % confidence, by contender.
       compile_seconds: of the first call, by contender; torch has none.
       multiply_adds: of one forward pass.
     """
@@ -41,6 +42,7 @@ class Row:
     which: str
     seconds: dict[str, float]
     speedup: dict[str, float]
+    interval: dict[str, tuple[float, float]]
     compile_seconds: dict[str, float]
     multiply_adds: int = field(repr=False)
 
@@ -71,9 +73,10 @@ def bench(
     """
     rows = []
     for layer in layers:
+        arrays = tuple(map(jnp.asarray, operands(layer)))
         contenders = {
-            "jconv": passes(layer, by_jconv(layer, algorithm)),
-            "lax": passes(layer, by_lax(layer)),
+            "jconv": passes(layer, by_jconv(layer, algorithm), arrays),
+            "lax": passes(layer, by_lax(layer), arrays),
             "torch": torch_passes(layer),
         }
         for which in PASSES:
@@ -152,7 +155,8 @@ def _row(
 ) -> Row:
     first = {name: seconds(call) for name, call in calls.items()}
     second = {name: seconds(call) for name, call in calls.items()}
-    times = interleaved(calls, budget=budget)
+    # The threads of OpenMP, and so of torch, spin for milliseconds before they sleep.
+    times = interleaved(calls, budget=budget, rest=0.02 if "torch" in calls else 0.0)
     ours = times["jconv"]
     return Row(
         layer=name,
@@ -160,6 +164,7 @@ def _row(
         which=which,
         seconds={who: statistics.median(values) for who, values in times.items()},
         speedup={who: paired_ratio(times[who], ours) for who in times if who != "jconv"},
+        interval={who: interval(times[who], ours) for who in times if who != "jconv"},
         compile_seconds={n: max(0.0, first[n] - second[n]) for n in calls if n != "torch"},
         multiply_adds=multiply_adds,
     )
