@@ -14,7 +14,6 @@ to 50 times slower. Loses on dense kernels with few channels, whose matrix produ
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -34,11 +33,11 @@ from jconv.algorithms.algorithm import (
     relative_error,
     roundings,
 )
-from jconv.algorithms.space import extended, padded, sliced, strided
+from jconv.algorithms.channelwise import channelwise_inner_products
+from jconv.algorithms.space import padded, sliced, strided
 from jconv.window import Sizes, Window, whole
 
 HELD = 32 * 2**20  # bytes of matrix products, or of patches, up to which all are held at once
-CHUNKS = 16  # as many as were fastest on 3x3 and 7x7 kernel gradients
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Direct(Algorithm):
             case "outputs":
                 y = _each_output(padded(x, window), kernel, window, precision, acc, unroll)
             case "pixels":
-                y = _channelwise_inner_products(x, kernel, window, acc)
+                y = channelwise_inner_products(x, kernel, window, acc)
         return y.astype(dtype)
 
     def _sum_over(self, problem: Problem) -> str:
@@ -187,69 +186,6 @@ def _each_output(x, kernel, window: Window, precision, dtype, unroll: int):
         y = lax.map(inner, jnp.asarray(_places(window.output)))
     y = y.reshape(*window.output, *y.shape[1:])
     return jnp.moveaxis(y, (-4, -3), (0, 1))
-
-
-def _channelwise_inner_products(x, kernel, window: Window, dtype):
-    """The same where channels do not mix, as in the kernel gradient of a depthwise convolution.
-
-    The pixels that one output meets are of one phase, their remainder by the dilation. Those of a
-    phase are laid out in one axis, row after row, so that each output is a contiguous offset;
-    zeros in the kernel make up for what a row's end reads of the next. Chunks of the axis are
-    added elementwise and the rest is reduced by a product with ones: a plain sum would be fused
-    into the stack of results and read memory in strides, 20 times slower.
-    """
-    before = [low for low, _ in window.padding]
-    if set(window.input_dilation) != {1}:
-        x, before = padded(x, window), [0] * window.rank
-    pairs, *_, groups, _ = x.shape
-    # (b, 1, *space, g, c) -> (b, c, *space, g), the order in which gradients already lie.
-    x, kernel = jnp.moveaxis(x[:, 0], -1, 1), jnp.moveaxis(kernel[..., 0], -1, 1)
-    space = [-(-n // gap) for n, gap in zip(window.padded, window.dilation, strict=True)]
-    places = [
-        [divmod(o * stride, gap) for o in range(outputs)]
-        for outputs, stride, gap in zip(window.output, window.stride, window.dilation, strict=True)
-    ]
-    most = sum(axis[-1][0] * math.prod(space[at:]) for at, axis in enumerate(places, start=1))
-    length = x.shape[1] * math.prod(space)
-    chunk = -(-length // CHUNKS)
-    beyond = chunk * CHUNKS - length
-
-    def in_one_axis(part, low, beyond):
-        for axis, (n, zeros) in enumerate(zip(space, low, strict=True), start=2):
-            part = extended(part, axis, zeros, n - zeros - part.shape[axis])
-        part = part.reshape(pairs, -1, groups)
-        return lax.optimization_barrier(jnp.pad(part, [(0, 0), (0, beyond), (0, 0)]))
-
-    @functools.cache
-    def phase(remainders):
-        part, zeros = (
-            x,
-            [
-                max(0, -(-(low - r) // gap))  # of this phase, those of the padding
-                for low, r, gap in zip(before, remainders, window.dilation, strict=True)
-            ],
-        )
-        for axis, gap in enumerate(window.dilation):
-            first = remainders[axis] + zeros[axis] * gap - before[axis]
-            first = min(first, part.shape[2 + axis])
-            part = lax.slice_in_dim(part, first, None, gap, 2 + axis)
-        return in_one_axis(part, zeros, beyond + most)
-
-    kernel = in_one_axis(kernel, [0] * window.rank, beyond)
-    ones = jnp.ones((pairs, chunk), dtype)
-
-    def inner(index):
-        pixels = phase(tuple(remainder for _, remainder in index))
-        offset = sum(n * math.prod(space[at:]) for at, (n, _) in enumerate(index, start=1))
-        parts = [
-            lax.slice_in_dim(pixels, offset + start, offset + start + chunk, axis=1).astype(dtype)
-            * lax.slice_in_dim(kernel, start, start + chunk, axis=1).astype(dtype)
-            for start in range(0, chunk * CHUNKS, chunk)
-        ]
-        return jnp.einsum("bl,blg->bg", ones, sum(parts[1:], parts[0]), precision="highest")
-
-    y = jnp.stack([inner(index) for index in itertools.product(*places)], axis=1)
-    return y.reshape(pairs, 1, *window.output, groups, 1)
 
 
 def _accumulate(term: Callable, taps: Sizes, shape: Sizes, dtype, unroll: int):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -130,7 +133,9 @@ def write_results(
     rows: Sequence[Row], out: Path, races: Mapping[str, Sequence[Race]] = MappingProxyType({})
 ) -> None:
     """Writes OUT.json, which says what it was measured on, and OUT.png."""
-    found = environment() | {"matrix_product_gflops": peak_gflops(), "rows": as_json(rows)}
+    torch = importlib.util.find_spec("torch") and importlib.metadata.version("torch")
+    found = environment() | {"torch": torch, "cores": os.cpu_count()}
+    found |= {"matrix_product_gflops": peak_gflops(), "rows": as_json(rows)}
     found["regret"] = {what: _regrets(some) for what, some in races.items() if some}
     out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
     plot(rows, out.with_suffix(".png"))
