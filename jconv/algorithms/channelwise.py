@@ -70,7 +70,7 @@ def channelwise_inner_products(x, kernel, window: Window, dtype):
         parts = [
             lax.slice_in_dim(pixels, offset + start, offset + start + chunk, axis=1).astype(dtype)
             * lax.slice_in_dim(kernel, start, start + chunk, axis=1).astype(dtype)
-            for start in range(0, chunk * CHUNKS, chunk)
+            for start in (chunk * i for i in range(CHUNKS))  # a batch may be symbolic
         ]
         return jnp.einsum("bl,blg->bg", ones, sum(parts[1:], parts[0]), precision="highest")
 
