@@ -340,4 +340,4 @@ def _reading_order(shape: Sizes, spec: Sizes):
     space = tuple(shape[axis] for axis in spec[2:])
     order = np.arange(math.prod(space), dtype=np.int32).reshape(space)
     order = order.transpose(np.argsort(np.argsort(spec[2:])))
-    return jnp.broadcast_to(np.expand_dims(order, sorted(spec[:2])), shape)
+    return jnp.broadcast_to(np.expand_dims(order, tuple(sorted(spec[:2]))), shape)
