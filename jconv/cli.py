@@ -339,7 +339,7 @@ def tune(words: Sequence[str]) -> int:
           budget: seconds of measuring for each convolution.
           out: the table; that of this kind of device in your cache folder if left out.
         """
-        if random < 0 or budget <= 0:
+        if not (random >= 0 and budget > 0):  # so that NaN is told too
             raise ValueError(
                 f"`--random` must be at least 0 minutes and `--budget` more than 0 seconds. "
                 f"Received: {random} and {budget}."

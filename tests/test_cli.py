@@ -81,6 +81,11 @@ def test_every_value_can_be_overridden(here, capsys):
         (("summary", "none.yaml"), "no such file"),
         (("walkthrough", "--kernel", "prewit"), "or one of ['prewitt'"),
         (("walkthrough", "--x", "1 2; 3"), "rows of as many numbers"),
+        (("bench", "--regret", "-1"), "`--regret` must be at least 0"),
+        (("tune", "--random", "-1"), "`--random` must be at least 0 minutes"),
+        (("tune", "--random", "nan"), "`--random` must be at least 0 minutes"),
+        (("tune", "--budget", "0"), "`--budget` more than 0 seconds"),
+        (("inspect", "none.yaml"), "no such file"),
         (("walkthrough", "--stride", "0"), "`stride` must be an int of at least 1"),
         (("trian",), "`VERB` must be one of ['train'"),
     ],
@@ -106,7 +111,19 @@ def test_a_bad_config_leaves_nothing_behind(here, capsys):
     assert {path.name for path in here.iterdir()} == {"tiny.yaml", "bad.yaml"}
 
 
-@pytest.mark.parametrize("verb", [(), ("train",), ("report",), ("summary",), ("walkthrough",)])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        (),
+        ("train",),
+        ("report",),
+        ("summary",),
+        ("walkthrough",),
+        ("bench",),
+        ("tune",),
+        ("inspect",),
+    ],
+)
 def test_help_is_enough(verb, here, capsys):
     code, out, _ = call(*verb, "--help", capsys=capsys)
     assert code == 0 and "jconv" in out and len(out) > 200

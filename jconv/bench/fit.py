@@ -134,7 +134,10 @@ def main(tables: tyro.conf.Positional[list[Path]], out: Path) -> None:
       out: where the coefficients go; jconv/coefficients/PLATFORM-JAXLIB.json is where they are
         looked for.
     """
-    read = [read_table(path) for path in tables]
+    try:
+        read = [read_table(path) for path in tables]
+    except (ValueError, OSError) as error:
+        raise SystemExit(str(error)) from error
     if len({(table.device, table.made_with["jaxlib"]) for table in read}) > 1:
         raise SystemExit("The tables must be of one kind of device and of one jaxlib.")
     measured = {problem: times for table in read for problem, times in table.seconds.items()}
