@@ -110,10 +110,7 @@ def coordinates(problem: Problem) -> list[float]:
 
 def closeness(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Of problems at `a` (m, d) to those at `b` (n, d): 1 for the same, 0 for unlike ones."""
-    return _closeness((a**2).sum(-1)[:, None] + (b**2).sum(-1) - 2 * a @ b.T)
-
-
-def _closeness(squares: np.ndarray) -> np.ndarray:
+    squares = (a**2).sum(-1)[:, None] + (b**2).sum(-1) - 2 * a @ b.T
     return np.exp(squares / (-2 * REACH**2))
 
 
@@ -139,9 +136,12 @@ class CostModel:
         known = [name for name in names if name in self.coefficients]
         counts = features(problem)
         counted = [_summed(self._weights(name, problem), counts) for name in known]
-        at = np.array(coordinates(problem))
-        near = _closeness(at @ at + self._squares - self.places @ (2 * at))
-        corrections = (self._corrections @ near).tolist()
+        # `closeness` to all places, in few and narrow steps: this is what a choice spends most on.
+        at = np.array(coordinates(problem), np.float32) / REACH
+        near = at @ self._scaled
+        near -= self._half_squares
+        near -= at @ at / 2
+        corrections = (self._corrections @ np.exp(near, near)).tolist()
         return {
             name: seconds * math.exp(corrections[self._order[name]])
             for name, seconds in zip(known, counted, strict=True)
@@ -153,11 +153,15 @@ class CostModel:
 
     @cached_property
     def _corrections(self) -> np.ndarray:
-        return np.stack(list(self.corrections.values()))
+        return np.stack(list(self.corrections.values())).astype(np.float32)
 
     @cached_property
-    def _squares(self) -> np.ndarray:
-        return (self.places**2).sum(-1)
+    def _scaled(self) -> np.ndarray:
+        return np.ascontiguousarray(self.places.T / REACH, np.float32)
+
+    @cached_property
+    def _half_squares(self) -> np.ndarray:
+        return (self._scaled**2).sum(0) / 2
 
     def counted(self, name: str, problem: Problem) -> float:
         """The same by counts alone."""

@@ -49,6 +49,14 @@ class Problem:
     result: jnp.dtype | None = None
     symbolic: tuple[bool, bool] = (False, False)
 
+    def __hash__(self) -> int:
+        return self._hash  # is looked up several times for each choice
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.window, self.pairs, self.images, self.groups, self.inputs, self.outputs,
+                     self.dtype, self.result, self.symbolic))  # fmt: skip
+
     @classmethod
     def of(cls, x, kernel, window: Window, result: jnp.dtype | None = None) -> Problem:
         """The problem that two canonical arrays pose; a symbolic size counts as 32."""
@@ -91,7 +99,7 @@ class Problem:
         y = self.images * math.prod(w.output) * self.outputs
         return each * x, each * kernel, each * y
 
-    @property
+    @cached_property
     def is_empty(self) -> bool:
         """Whether there is nothing to sum, or nothing to compute."""
         w = self.window

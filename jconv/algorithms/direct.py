@@ -84,8 +84,7 @@ class Direct(Algorithm):
         return self.unroll if self._term_bytes(problem) * self._terms(problem) <= HELD else 0
 
     def _terms(self, problem: Problem) -> int:
-        window = problem.window
-        return math.prod(window.taps if self._sum_over(problem) == "taps" else window.output)
+        return min(math.prod(problem.window.taps), math.prod(problem.window.output))
 
     def _term_bytes(self, problem: Problem) -> int:
         """Of the pixels that one tap meets and their products, or of the patch under an output."""

@@ -29,6 +29,7 @@ from jconv.algorithms.algorithm import (
     Problem,
     accumulator,
     check_inner,
+    issubdtype,
     relative_error,
     roundings,
 )
@@ -89,7 +90,7 @@ class Separable(Algorithm):
         return replace(self, rank=1)
 
     def supports(self, problem: Problem) -> str | None:
-        if not jnp.issubdtype(problem.dtype, jnp.inexact):
+        if not issubdtype(problem.dtype, jnp.inexact):
             return f"a kernel's factors are not exact in {problem.dtype}"
         if len(_separated(problem.window)) < 2:
             return f"a kernel of {problem.window.taps} taps has nothing to separate"

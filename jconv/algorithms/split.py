@@ -13,6 +13,7 @@ Wins on grouped convolutions, in all three passes, with 4 channels a group or mo
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -97,6 +98,7 @@ def groups_together(problem: Problem) -> int:
     return max(n for n in range(1, max(1, most) + 1) if problem.groups % n == 0)
 
 
+@lru_cache(maxsize=4096)
 def one_block(problem: Problem) -> Problem:
     """The convolution of one block of groups of one pair."""
     together = groups_together(problem)
