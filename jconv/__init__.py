@@ -4,6 +4,7 @@ from jconv import analysis as analysis
 from jconv import kernels as kernels
 from jconv import models as models
 from jconv import nn as nn
+from jconv import structure as structure
 from jconv.algorithms import ALGORITHMS as ALGORITHMS
 from jconv.algorithms import FFT as FFT
 from jconv.algorithms import Direct as Direct

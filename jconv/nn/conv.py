@@ -318,7 +318,7 @@ class SeparableConv(nnx.Module):
         **options,
     ):
         whole("out_features", out_features, least=1)
-        both = {name: options[name] for name in OF_BOTH_PASSES if name in options}
+        both: dict[str, Any] = {name: options[name] for name in OF_BOTH_PASSES if name in options}
         bias = {n: options.pop(n) for n in ("bias_init", "bias_metadata") if n in options}
         self.depthwise = DepthwiseConv(
             in_features,

@@ -1,0 +1,47 @@
+"""RepVGG: a plain row of 3x3 convolutions, trained as three branches each.
+
+Reference: Ding et al., "RepVGG: Making VGG-style ConvNets Great Again" (2021), tables 2 and 3.
+"""
+
+from typing import Any
+
+from flax import nnx
+
+from jconv.models.formats import TORCH, Format
+from jconv.models.network import Network, classifier
+from jconv.nn import RepVGGBlock
+
+A0 = ((2, 48), (4, 96), (14, 192), (1, 1280))  # blocks, and channels, of each stage
+
+
+def repvgg_a0(num_classes: int = 1000, *, algorithm="auto", rngs: nnx.Rngs) -> Network:
+    """Makes RepVGG-A0, for images of 224x224 or any size above 32: 9,108,968 parameters.
+
+    `jconv.structure.merge` makes one convolution of each block: 8,309,384 parameters.
+
+    Args:
+      num_classes: logits to give.
+      algorithm: how to convolve; see `jconv.ALGORITHMS`.
+      rngs: draws the initial kernels.
+    """
+    own: dict[str, Any] = dict(algorithm=algorithm, rngs=rngs)
+    features = A0[0][1]
+    layers: dict[str, nnx.Module] = {"stem": RepVGGBlock(3, features, 2, **own)}
+    for i, (depth, width) in enumerate(A0):
+        for j in range(depth):
+            layers[f"stage{i}_block{j}"] = RepVGGBlock(features, width, 1 if j else 2, **own)
+            features = width
+    return Network({**layers, **classifier(features, num_classes, rngs=rngs)})
+
+
+# From our names to timm's.
+TIMM = (
+    (r"^stage(\d)_block(\d+)\.", r"stages.\1.\2."),
+    (r"\.branches\.branches\.0\.", ".conv_kxk."),
+    (r"\.branches\.branches\.1\.", ".conv_1x1."),
+    (r"\.branches\.branches\.2\.", ".identity."),
+    (r"\.norm\.", ".bn."),
+    (r"^dense\.", "head.fc."),
+)
+
+FORMATS = (Format("timm", TORCH, TIMM),)

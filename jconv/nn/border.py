@@ -1,0 +1,17 @@
+"""What lies beyond the border, for layers whose convolutions know zeros only."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from jconv.convolution import JNP_MODES
+from jconv.window import Sizes, dilated_size, resolve_padding
+
+
+def bordered(x, padding: Any, mode: str, size: Sizes, strides: Sizes, dilation: Sizes):
+    """`x` (n, *space, c) continued by `mode`, and the padding that is left to be done."""
+    if mode == "zeros":
+        return x, padding
+    span = tuple(map(dilated_size, size, dilation))
+    pads = resolve_padding(padding, x.shape[1:-1], span, strides)
+    return jnp.pad(x, [(0, 0), *pads, (0, 0)], mode=JNP_MODES[mode]), "VALID"

@@ -1,0 +1,33 @@
+"""Local response normalisation: channels held down by their neighbours."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jconv.window import whole
+
+
+class LocalResponseNorm(nnx.Module):
+    """Divides by `(k + alpha * mean of squares over neighbouring channels) ** beta`.
+
+    Args:
+      size: channels in the neighbourhood, the channel itself in the middle; beyond the first and
+        the last there are zeros, which count in the mean.
+      alpha: weight of the squares.
+      beta: exponent.
+      k: added to the squares.
+
+    Reference: Krizhevsky, Sutskever & Hinton, "ImageNet Classification with Deep Convolutional
+    Neural Networks" (2012), section 3.3; with the mean for the sum, as in Caffe and PyTorch.
+    """
+
+    def __init__(self, size: int = 5, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
+        self.size = whole("size", size, least=1)
+        self.alpha, self.beta, self.k = alpha, beta, k
+
+    def __call__(self, x: Float[Array, "*n c"]) -> Float[Array, "*n c"]:
+        channels, before = x.shape[-1], self.size // 2
+        pads = [(0, 0)] * (x.ndim - 1) + [(before, self.size - 1 - before)]
+        squares = jnp.pad(jnp.square(x), pads)
+        total = sum(squares[..., i : i + channels] for i in range(self.size))
+        return x / (self.k + self.alpha / self.size * total) ** self.beta

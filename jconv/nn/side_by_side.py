@@ -1,0 +1,61 @@
+"""Branches side by side: each sees the whole input, and what they see is joined."""
+
+import functools
+import operator
+from collections.abc import Callable, Sequence
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Num
+
+
+class Concatenate(nnx.Module):
+    """Joins a list of arrays along their channels, the last axis."""
+
+    def __call__(self, xs: list[Num[Array, "..."]]) -> Num[Array, "..."]:
+        return jnp.concatenate(_listed(xs, "concatenate"), axis=-1)
+
+
+class Add(nnx.Module):
+    """Adds a list of arrays of one shape."""
+
+    def __call__(self, xs: list[Num[Array, "..."]]) -> Num[Array, "..."]:
+        return functools.reduce(operator.add, _listed(xs, "add"))
+
+
+JOINS = {"concatenate": Concatenate, "add": Add}
+
+
+class Parallel(nnx.Module):
+    """Calls branches on the same input and joins their outputs.
+
+    Args:
+      branches: modules or functions that keep the same rows and columns.
+      join: `"concatenate"` along channels, or `"add"`.
+
+    Raises:
+      ValueError: for no branches, or another join.
+    """
+
+    def __init__(self, branches: Sequence[Callable], *, join: str = "concatenate"):
+        if join not in JOINS:
+            raise ValueError(f"`join` must be one of {list(JOINS)}. Received: join={join!r}.")
+        if not branches or not all(map(callable, branches)):
+            raise ValueError(
+                f"`branches` must be a list of modules or functions, at least one. "
+                f"Received: branches={branches!r}."
+            )
+        self.branches = nnx.List(branches)
+        self.join = JOINS[join]()
+
+    def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
+        return self.join([branch(x) for branch in self.branches])
+
+
+def _listed(xs, call: str) -> list:
+    if hasattr(xs, "shape"):
+        raise ValueError(
+            f"`xs` must be a list of arrays. Received: one array. "
+            f"Put the arrays into a list: {call}([a, b])."
+        )
+    return list(xs)

@@ -1,0 +1,219 @@
+"""Layers of published networks against their formulas, in plain NumPy where there is one."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import jconv
+from jconv import nn
+
+
+def rngs():
+    return nnx.Rngs(0)
+
+
+def image(rng, *shape):
+    return rng.normal(size=shape).astype("float32")
+
+
+def test_conv_norm_is_its_three_layers(rng):
+    layer = nn.ConvNorm(3, 4, 3, 2, padding="HALF", groups=1, activation=nnx.tanh, rngs=rngs())
+    layer.norm.mean.set_value(jnp.arange(4.0))
+    layer.eval()
+    x = image(rng, 2, 7, 7, 3)
+    y = jconv.conv(x, layer.conv.kernel[...], stride=2, padding=1)
+    expected = np.tanh((y - np.arange(4)) / np.sqrt(1 + 1e-3))
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-5)
+    assert layer.conv.bias is None
+    plain = nn.ConvNorm(3, 4, (1, 3), norm=False, rngs=rngs())
+    assert plain.norm is None and plain.conv.bias is not None
+
+
+def test_local_response_norm(rng):
+    x, alpha, beta, k = image(rng, 2, 3, 3, 7), 0.5, 0.75, 2.0
+    for size in (1, 2, 5, 9):
+        expected = np.empty_like(x)
+        for c in range(7):
+            low = c - size // 2
+            near = [x[..., i] ** 2 for i in range(low, low + size) if 0 <= i < 7]
+            expected[..., c] = x[..., c] / (k + alpha / size * sum(near)) ** beta
+        layer = nn.LocalResponseNorm(size, alpha=alpha, beta=beta, k=k)
+        np.testing.assert_allclose(layer(x), expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="`size` must be an int of at least 1"):
+        nn.LocalResponseNorm(0)
+
+
+def test_squeeze_excite(rng):
+    layer, x = nn.SqueezeExcite(8, 2, rngs=rngs()), image(rng, 2, 4, 3, 8)
+    hidden = np.maximum(x.mean((1, 2)) @ np.asarray(layer.reduce.kernel[0, 0]), 0)
+    scale = 1 / (1 + np.exp(-hidden @ np.asarray(layer.expand.kernel[0, 0])))
+    np.testing.assert_allclose(layer(x), x * scale[:, None, None], rtol=1e-5, atol=1e-6)
+
+
+def test_adaptive_average(rng):
+    x = image(rng, 2, 14, 9, 3)
+    y = nn.AdaptiveAvgPool((4, 5))(x)
+    for i in range(4):
+        for j in range(5):
+            rows = slice(i * 14 // 4, -(-(i + 1) * 14 // 4))
+            columns = slice(j * 9 // 5, -(-(j + 1) * 9 // 5))
+            expected = x[:, rows, columns].mean((1, 2))
+            np.testing.assert_allclose(y[:, i, j], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_mixed_depthwise(rng):
+    layer, x = nn.MixConv(7, (3, 5), 2, rngs=rngs()), image(rng, 2, 9, 8, 7)
+    assert layer.widths == (4, 3)
+    first, second = (part.kernel[...] for part in layer.parts)
+    expected = [
+        jconv.depthwise_conv(x[..., :4], first.reshape(3, 3, 4, 1), stride=2),
+        jconv.depthwise_conv(x[..., 4:], second.reshape(5, 5, 3, 1), stride=2),
+    ]
+    np.testing.assert_allclose(layer(x), np.concatenate(expected, -1), rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="`kernel_sizes` must have at least one"):
+        nn.MixConv(2, (3, 5, 7), rngs=rngs())
+
+
+def test_inception_depthwise_keeps_most_channels(rng):
+    layer, x = nn.InceptionDepthwise(16, rngs=rngs()), image(rng, 2, 12, 12, 16)
+    y = layer(x)
+    np.testing.assert_array_equal(y[..., :10], x[..., :10])
+    assert layer.row.kernel.shape == (1, 11, 1, 2) and layer.column.kernel.shape == (11, 1, 1, 2)
+    assert not np.allclose(y[..., 10:], x[..., 10:])
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_conv_transpose(groups, rng):
+    options = dict(padding="SAME", groups=groups)
+    layer = nn.ConvTranspose(4, 6, (3, 3), 2, **options, rngs=rngs())
+    layer.bias.set_value(jnp.arange(6.0))
+    x = image(rng, 2, 5, 4, 4)
+    expected = jconv.conv_transpose(x, layer.kernel[...], stride=2, **options) + np.arange(6)
+    assert layer.kernel.shape == (3, 3, 6 // groups, 4)
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-6)
+    # The variance of an output is about that of an input, as it is for `Conv`.
+    wide = nn.ConvTranspose(256, 8, (3, 3), rngs=rngs())
+    assert np.var(wide.kernel[...]) == pytest.approx(1 / (9 * 256), rel=0.1)
+
+
+def test_conv_transpose_equals_flax(rng):
+    ours = nn.ConvTranspose(3, 4, (4, 4), 2, rngs=rngs())
+    theirs = nnx.ConvTranspose(3, 4, (4, 4), (2, 2), transpose_kernel=True, rngs=rngs())
+    theirs.kernel.set_value(ours.kernel[...])
+    x = image(rng, 2, 5, 5, 3)
+    np.testing.assert_allclose(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["zeros", "circular", "reflect"])
+def test_local_conv(mode, rng):
+    layer = nn.LocalConv(3, 4, (3, 2), (6, 5), padding=1, padding_mode=mode, rngs=rngs())
+    x = image(rng, 2, 6, 5, 3)
+    assert layer.kernel.shape == (6, 6, 3, 2, 3, 4) and layer.bias.shape == (6, 6, 4)
+    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)],
+                    mode={"zeros": "constant", "circular": "wrap"}.get(mode, mode))  # fmt: skip
+    expected = jconv.conv_local(padded, layer.kernel[...])
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="as `input_size` says"):
+        layer(x[:, :-1])
+    with pytest.raises(ValueError, match="kernels are not shared"):
+        nn.LocalConv(3, 4, 3, 5, algorithm="fft", rngs=rngs())
+
+
+@pytest.mark.parametrize("mode", ["zeros", "replicate"])
+@pytest.mark.parametrize("modulated", [False, True])
+def test_deform_conv_starts_without_moving(modulated, mode, rng):
+    layer = nn.DeformConv(3, 4, (3, 3), modulated=modulated, padding_mode=mode, rngs=rngs())
+    x = image(rng, 2, 6, 5, 3)
+    expected = jconv.conv(x, layer.kernel[...], padding_mode=mode) * (0.5 if modulated else 1)
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-5)
+    # Offsets that its convolution gives move the taps: here all of them, by one row.
+    bias = np.zeros(layer.offset.bias.shape, "float32").reshape(3, 3, -1)
+    bias[..., 0] = 1
+    layer.offset.bias.set_value(jnp.asarray(bias.ravel()))
+    moved = np.asarray(layer(x))[:, :-2]
+    np.testing.assert_allclose(moved, expected[:, 1:-1], rtol=1e-4, atol=1e-5)
+
+
+def test_branches_of_every_kind(rng):
+    branches = [
+        nn.Branch(width=2, kernel=1),
+        nn.Branch(width=3, kernel=(3, 5), dilation=2),
+        nn.Branch(width=4, kernel=7, reduce=2, factorised=True),
+        nn.Branch(width=5, depthwise=True),
+        nn.Branch(width=6, kernel=1, pool="max"),
+        nn.Branch(width=7, kernel=1, pool="average"),
+    ]
+    for norm in (False, True):
+        block = nn.ParallelConv(3, branches, norm=norm, activation=nnx.gelu, rngs=rngs())
+        assert block(image(rng, 2, 9, 8, 3)).shape == (2, 9, 8, 27)
+    sizes = [m.kernel_size for _, m in nnx.iter_modules(block.branches[2]) if hasattr(m, "strides")]
+    assert sorted(sizes) == [(1, 1), (1, 7), (7, 1)]
+    # The activation is applied once: after the concatenation nothing more happens.
+    one = nn.ParallelConv(3, branches[:1], activation=lambda x: x + 1, rngs=rngs())
+    x = image(rng, 1, 4, 4, 3)
+    kernel = one.branches[0].layers[0].conv.kernel[...]
+    np.testing.assert_allclose(one(x), jconv.conv(x, kernel) + 1, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (dict(width=0), "`width` must be a positive int"),
+        (dict(width=2, reduce=0), "`reduce` must be a positive int"),
+        (dict(width=2, kernel=0), "`kernel` must be an int of at least 1"),
+        (dict(width=2, pool="median"), "`pool` must be None or one of"),
+    ],
+)
+def test_wrong_branches(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        nn.Branch(**wrong)
+
+
+def test_parallel_refuses():
+    with pytest.raises(ValueError, match="`join` must be one of"):
+        nn.Parallel([nnx.relu], join="multiply")
+    with pytest.raises(ValueError, match="`branches` must be a list"):
+        nn.Parallel([])
+    with pytest.raises(ValueError, match="`norm` must be False"):
+        nn.ParallelConv(3, {1: 2}, norm=True, rngs=rngs())
+    with pytest.raises(ValueError, match="`kernel_size` must be odd"):
+        nn.DiverseBranchBlock(3, 3, 4, rngs=rngs())
+    with pytest.raises(ValueError, match="one array"):
+        nn.Add()(jnp.ones(3))
+
+
+@pytest.mark.parametrize(
+    "make, shape, expected",
+    [
+        (lambda: nn.Inception(8, 2, (3, 4), (2, 3), 5, rngs=rngs()), (9, 9, 8), (9, 9, 14)),
+        (lambda: nn.InceptionA(8, 5, rngs=rngs()), (9, 9, 8), (9, 9, 229)),
+        (lambda: nn.InceptionB(8, rngs=rngs()), (9, 9, 8), (4, 4, 488)),
+        (lambda: nn.InceptionC(8, 4, rngs=rngs()), (9, 9, 8), (9, 9, 768)),
+        (lambda: nn.InceptionD(8, rngs=rngs()), (9, 9, 8), (4, 4, 520)),
+        (lambda: nn.InceptionE(8, rngs=rngs()), (9, 9, 8), (9, 9, 2048)),
+        (lambda: nn.InvertedResidual(8, 8, squeezed=2, rngs=rngs()), (9, 9, 8), (9, 9, 8)),
+        (lambda: nn.InvertedResidual(8, 6, strides=2, rngs=rngs()), (9, 9, 8), (5, 5, 6)),
+        (lambda: nn.XceptionBlock(8, (6, 6), 2, rngs=rngs()), (9, 9, 8), (5, 5, 6)),
+        (lambda: nn.DiverseBranchBlock(8, 6, 5, 2, rngs=rngs()), (9, 9, 8), (5, 5, 6)),
+        (lambda: nn.RepVGGBlock(8, 8, rngs=rngs()), (9, 9, 8), (9, 9, 8)),
+    ],
+)
+def test_shapes_of_blocks(make, shape, expected):
+    graph, state = nnx.split(nnx.eval_shape(make))
+    x = jnp.zeros((2, *shape))
+    from jax import eval_shape
+
+    assert eval_shape(lambda s: nnx.merge(graph, s)(x), state).shape == (2, *expected)
+
+
+def test_repvgg_block_is_the_sum_of_its_branches(rng):
+    block = nn.RepVGGBlock(4, 4, activation=None, rngs=rngs())
+    block.eval()
+    x = image(rng, 2, 6, 6, 4)
+    three, one, _ = block.branches.branches
+    scale = 1 / np.sqrt(1 + 1e-5)
+    expected = scale * (
+        jconv.conv(x, three.conv.kernel[...], padding=1) + jconv.conv(x, one.conv.kernel[...]) + x
+    )
+    np.testing.assert_allclose(block(x), expected, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,385 @@
+"""Merged networks against what they were merged from, on structures drawn at random."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import jconv
+from jconv import nn
+from jconv.structure import Refused, merge
+from jconv.structure.elementwise import is_elementwise
+
+CHANNELS = 4
+SHAPE = (2, 9, 8, CHANNELS)
+
+
+def randomised(model, seed=0):
+    """A network whose norms and biases do something."""
+    rng = np.random.default_rng(seed)
+    draw = lambda low, high, shape: jnp.asarray(rng.uniform(low, high, shape), jnp.float32)
+    for _, module in nnx.iter_modules(model):
+        if isinstance(module, nnx.BatchNorm):
+            for variable, low, high in (
+                (module.mean, -1, 1),
+                (module.var, 0.3, 2),
+                (module.scale, -2, 2),
+                (module.bias, -1, 1),
+            ):
+                variable.set_value(draw(low, high, variable.shape))
+        if isinstance(module, nnx.Conv) and module.bias is not None:
+            module.bias.set_value(draw(-1, 1, module.bias.shape))
+    return model
+
+
+def check(model, shape=SHAPE, seed=0):
+    """Merges a part that is one convolution, and compares; returns the kernel's shape."""
+    x = np.random.default_rng(seed).normal(size=shape).astype("float32")
+    merged = merge(randomised(model, seed))
+    (step,) = merged.steps
+    assert step.path == "model" and step.merged
+    y, expected = np.asarray(merged(x)), np.asarray(merged.original(x))
+    assert y.shape == expected.shape
+    # ReLU keeps distances at most; the others that are drawn stretch them by less than a quarter.
+    assert np.all(np.abs(y - expected) <= 1.25 * step.bound(x))
+    return step.kernel
+
+
+def rngs():
+    return nnx.Rngs(0)
+
+
+BLOCKS = {
+    "RepVGG": (lambda: nn.RepVGGBlock(4, 4, rngs=rngs()), (3, 3, 4, 4)),
+    "RepVGG strided": (lambda: nn.RepVGGBlock(4, 6, 2, groups=2, rngs=rngs()), (3, 3, 2, 6)),
+    "diverse branches": (lambda: nn.DiverseBranchBlock(4, 4, rngs=rngs()), (3, 3, 4, 4)),
+    "diverse branches 5": (
+        lambda: nn.DiverseBranchBlock(4, 6, 5, 2, groups=2, rngs=rngs()),
+        (5, 5, 2, 6),
+    ),
+    "the text's block": (lambda: nn.ParallelConv(4, {1: 2, 3: 3, 5: 4}, rngs=rngs()), (5, 5, 4, 9)),
+    "even kernels": (lambda: nn.ParallelConv(4, {1: 2, 2: 3, 4: 4}, rngs=rngs()), (4, 4, 4, 9)),
+    "dilated": (
+        lambda: nn.ParallelConv(
+            4, [nn.Branch(width=2, kernel=1), nn.Branch(width=3, kernel=3, dilation=2)], rngs=rngs()
+        ),
+        (3, 3, 4, 5),  # taps at every second pixel: the dilation is kept
+    ),
+    "separable": (lambda: nn.SeparableConv(4, 5, (3, 3), rngs=rngs()), (3, 3, 4, 5)),
+    "mixed depthwise": (lambda: nn.MixConv(4, (3, 5), rngs=rngs()), (5, 5, 1, 4)),
+    "Inception depthwise": (
+        lambda: nn.InceptionDepthwise(4, 3, 5, ratio=0.25, rngs=rngs()),
+        (5, 5, 1, 4),
+    ),
+    "norm folded, SAME and strided": (lambda: nn.ConvNorm(4, 3, 3, 2, rngs=rngs()), (3, 3, 4, 3)),
+    "1xn and nx1 add": (
+        lambda: nn.Parallel(
+            [nn.Conv(4, 3, size, rngs=rngs()) for size in ((1, 5), (5, 1), (3, 3))], join="add"
+        ),
+        (5, 5, 4, 3),
+    ),
+    "an identity and an average add": (
+        lambda: nn.Parallel(
+            [
+                lambda x: x,
+                nn.Conv(4, 4, (3, 3), rngs=rngs()),
+                nn.AvgPool((3, 3), 1, "SAME", count_include_pad=True),
+            ],
+            join="add",
+        ),
+        (3, 3, 4, 4),
+    ),
+    "1x1 then k x k": (
+        lambda: nn.Sequential(
+            [
+                nn.Conv(4, 8, (1, 1), use_bias=False, rngs=rngs()),
+                nn.Conv(8, 3, (3, 2), (2, 1), padding=((1, 0), (0, 1)), rngs=rngs()),
+                nnx.BatchNorm(3, rngs=rngs()),
+            ]
+        ),
+        (3, 2, 4, 3),
+    ),
+    "unpadded, strided, one after another": (
+        lambda: nn.Sequential(
+            [
+                nn.Conv(4, 3, (2, 3), (2, 1), padding=1, rngs=rngs()),
+                nn.Conv(3, 2, (2, 2), padding="VALID", rngs=rngs()),
+                jax.nn.gelu,
+            ]
+        ),
+        (4, 4, 4, 2),
+    ),
+    "circular border": (
+        lambda: nn.Sequential(
+            [
+                nn.Conv(4, 3, (1, 1), rngs=rngs()),
+                nn.Conv(3, 2, (3, 3), padding_mode="circular", rngs=rngs()),
+            ]
+        ),
+        (3, 3, 4, 2),
+    ),
+    "one axis": (
+        lambda: nn.Sequential([nn.Conv(4, 3, 5, rngs=rngs()), nnx.BatchNorm(3, rngs=rngs())]),
+        (5, 4, 3),
+    ),
+    "three axes": (
+        lambda: nn.Parallel([nn.Conv(4, 3, (k,) * 3, rngs=rngs()) for k in (1, 3)], join="add"),
+        (3, 3, 3, 4, 3),
+    ),
+    "masked": (
+        lambda: nn.Sequential(
+            [
+                nn.Conv(4, 4, (3, 3), mask=jnp.tril(jnp.ones((3, 3, 4, 4))), rngs=rngs()),
+                nnx.BatchNorm(4, rngs=rngs()),
+            ]
+        ),
+        (3, 3, 4, 4),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_blocks_are_one_convolution(name):
+    make, kernel = BLOCKS[name]
+    shape = {"one axis": (2, 9, 4), "three axes": (2, 5, 6, 4, 4)}.get(name, SHAPE)
+    assert check(make(), shape) == kernel
+
+
+REFUSED = {
+    "the nonlinearity relu stands between": lambda: nn.ParallelConv(
+        4, [nn.Branch(width=2), nn.Branch(width=3, reduce=2)], rngs=rngs()
+    ),
+    "zeros are padded where the bias": lambda: nn.Sequential(
+        [nn.Conv(4, 3, (1, 1), rngs=rngs()), nn.Conv(3, 2, (3, 3), rngs=rngs())]
+    ),
+    "sees pixels of the border": lambda: nn.Sequential(
+        [nn.Conv(4, 3, (3, 3), use_bias=False, rngs=rngs()), nn.Conv(3, 2, (3, 3), rngs=rngs())]
+    ),
+    "outputs of different sizes": lambda: nn.Parallel(
+        [nn.Conv(4, 3, (k, k), padding="VALID", rngs=rngs()) for k in (1, 3)], join="add"
+    ),
+    "branches have strides": lambda: nn.Parallel(
+        [nn.Conv(4, 3, (1, 1), s, rngs=rngs()) for s in (1, 2)]
+    ),
+    "depend on the input's size": lambda: nn.Parallel(
+        [nn.Conv(4, 3, (k, k), 2, rngs=rngs()) for k in (3, 5)]
+    ),
+    "averages at the border": lambda: nn.Sequential(
+        [nn.AvgPool((3, 3), 1, "SAME"), nn.Conv(4, 2, (1, 1), rngs=rngs())]
+    ),
+    "the function softmax": lambda: nn.ParallelConv(
+        4, {1: 2, 3: 2}, activation=nnx.softmax, rngs=rngs()
+    ),
+    "MaxPool is not linear": lambda: nn.Sequential(
+        [nn.MaxPool((2, 2)), nn.Conv(4, 2, (1, 1), rngs=rngs())]
+    ),
+    "LayerNorm is not linear": lambda: nn.Sequential(
+        [nn.Conv(4, 4, (1, 1), rngs=rngs()), nnx.LayerNorm(4, rngs=rngs())]
+    ),
+    "different nonlinearities": lambda: nn.Parallel(
+        [nn.ConvNorm(4, 2, 1, norm=False, activation=a, rngs=rngs()) for a in (nnx.relu, nnx.tanh)]
+    ),
+    "a nonlinearity stands before the sum": lambda: nn.Parallel(
+        [nn.ConvNorm(4, 2, k, norm=False, rngs=rngs()) for k in (1, 3)], join="add"
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_refusals_say_why(reason):
+    with pytest.raises(Refused, match=reason):
+        merge(randomised(REFUSED[reason]()))
+
+
+def test_a_single_layer_has_nothing_to_merge():
+    with pytest.raises(Refused, match="Received: Conv, in which there are none"):
+        merge(nn.Conv(4, 2, (3, 3), rngs=rngs()))
+
+
+def test_a_network_is_merged_where_it_can_be():
+    net = randomised(
+        nn.Sequential([nn.Inception(4, 2, (2, 3), (2, 3), 2, rngs=rngs()), nn.MaxPool((2, 2))])
+    )
+    merged = merge(net, SHAPE[1:])
+    x = np.random.default_rng(0).normal(size=SHAPE).astype("float32")
+    np.testing.assert_allclose(merged(x), merged.original(x), rtol=1e-5, atol=1e-5)
+    assert len(merged.steps) == 6  # every norm is folded
+    assert "relu stands between" in merged.refusals["layers.0"]
+    left = [m for _, m in nnx.iter_modules(merged.model) if isinstance(m, nnx.BatchNorm)]
+    assert not left
+    # The network that was given keeps its norms.
+    assert any(isinstance(m, nnx.BatchNorm) for _, m in nnx.iter_modules(net))
+
+
+def test_only_faster_leaves_what_would_be_slower():
+    net = nn.Sequential(
+        [nn.SeparableConv(64, 64, (7, 7), rngs=rngs()), nnx.BatchNorm(64, rngs=rngs())]
+    )
+    merged = merge(randomised(net), (28, 28, 64), only_faster=True)
+    assert [step.merged for step in merged.steps if step.path == "model"] == [False]
+    x = np.random.default_rng(0).normal(size=(1, 28, 28, 64)).astype("float32")
+    np.testing.assert_allclose(merged(x), merged.original(x), rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_and_jit_of_a_merged_network():
+    merged = merge(randomised(nn.RepVGGBlock(4, 4, rngs=rngs())))
+    x = np.random.default_rng(0).normal(size=SHAPE).astype("float32")
+    ours, theirs = (jax.grad(lambda x, f=f: (f(x) ** 2).sum()) for f in (merged, merged.original))
+    np.testing.assert_allclose(jax.jit(ours)(x), theirs(x), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "function, expected",
+    [
+        (nnx.relu, True),
+        (jax.nn.gelu, True),
+        (nnx.silu, True),
+        (jnp.tanh, True),
+        (nnx.relu6, True),
+        (lambda x: jnp.where(x > 0, x, 0.1 * x), True),
+        (nnx.softmax, False),
+        (lambda x: x - x.mean(), False),
+        (lambda x: x[..., ::-1], False),
+        (lambda x: x * jnp.arange(5.0), False),
+        (lambda x: x.sum(), False),
+    ],
+)
+def test_elementwise(function, expected):
+    assert is_elementwise(function) is expected
+
+
+# Structures at random: convolutions, norms, averages and activations, in rows, side by side, added.
+
+
+@st.composite
+def convolutions(draw, width):
+    size = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    groups = draw(st.sampled_from([1, 1, 2, 4]))
+    return nn.Conv(
+        CHANNELS,
+        width,
+        size,
+        draw(st.sampled_from([1, 1, 1, 2, (1, 2)])),
+        padding=draw(
+            st.sampled_from(["SAME", "SAME", "VALID", 0, 1, ((1, 0), (0, 2)), ((0, -1), (2, 0))])
+        ),
+        padding_mode=draw(st.sampled_from(["zeros"] * 5 + ["circular", "replicate"])),
+        kernel_dilation=draw(st.sampled_from([1, 1, 1, 2, (2, 1)])),
+        feature_group_count=groups if width % groups == 0 else 1,
+        use_bias=draw(st.booleans()),
+        rngs=rngs(),
+    )
+
+
+@st.composite
+def layers(draw):
+    kind = draw(
+        st.sampled_from(["conv", "conv", "conv", "norm", "pad", "pool", "activation", "identity"])
+    )
+    match kind:
+        case "conv":
+            return draw(convolutions(CHANNELS))
+        case "norm":
+            return nnx.BatchNorm(CHANNELS, rngs=rngs())
+        case "pad":
+            return nn.NormPad(CHANNELS, draw(st.integers(0, 2)), rngs=rngs())
+        case "pool":
+            window = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+            return nn.AvgPool(
+                window,
+                draw(st.sampled_from([1, 1, 2])),
+                draw(st.sampled_from(["VALID", "SAME"])),
+                count_include_pad=draw(st.booleans()),
+            )
+        case "activation":
+            return draw(st.sampled_from([nnx.relu, nnx.tanh]))
+    return lambda x: x
+
+
+def structures():
+    rows = lambda inner: st.lists(inner, min_size=1, max_size=3).map(nn.Sequential)
+    side_by_side = lambda inner: st.builds(
+        lambda branches, join: nn.Parallel(branches, join=join),
+        st.lists(rows(inner), min_size=1, max_size=3),
+        st.sampled_from(["add", "add", "concatenate"]),
+    )
+    return st.recursive(layers(), lambda inner: rows(inner) | side_by_side(inner), max_leaves=6)
+
+
+def outcome(model, seed):
+    """What became of a structure: merged, refused or no network at all; checks that it is true."""
+    x = np.random.default_rng(seed).normal(size=SHAPE).astype("float32")
+    try:
+        if not isinstance(model, nnx.Module):
+            return "no module"
+        viewed = nnx.view(model, use_running_average=True, raise_if_not_found=False)
+        expected = np.asarray(viewed(x))
+    except (ValueError, TypeError):
+        return "no network"  # branches of shapes that do not fit
+    if expected.size == 0:
+        return "empty"
+    try:
+        merged = merge(model)
+    except Refused as refusal:
+        _check_reason(str(refusal), model)
+        return "refused"
+    y = np.asarray(merged(x))
+    assert y.shape == expected.shape
+    whole = [step for step in merged.steps if step.path == "model"]
+    if whole:
+        assert np.all(np.abs(y - expected) <= 1.25 * whole[0].bound(x))
+        return "merged whole"
+    # Roundings of parts go through the rest of the network, which is a few layers here.
+    assert np.abs(y - expected).max() <= 1e-3 * max(1, np.abs(expected).max())
+    return "merged in parts"
+
+
+def _check_reason(reason, model):
+    """What a refusal says of a structure is so."""
+    modules = [module for _, module in nnx.iter_modules(model)]
+    if "nonlinearit" in reason or "nonlinearity" in reason:
+        functions = [f for m in modules if isinstance(m, nnx.Sequential) for f in m.layers]
+        assert any(f in (nnx.relu, nnx.tanh) for f in functions if not isinstance(f, nnx.Module))
+    if "the bias of what comes before" in reason:
+        assert any(
+            isinstance(m, nnx.BatchNorm) or getattr(m, "bias", None) is not None for m in modules
+        )
+    if "averages at the border" in reason:
+        assert any(isinstance(m, nn.AvgPool) and not m.count_include_pad for m in modules)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(structures(), st.integers(0, 2**16))
+def test_structures_are_merged_or_refused(model, seed):
+    outcome(randomised(model, seed) if isinstance(model, nnx.Module) else model, seed)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(structures(), st.integers(0, 2**16))
+def test_ten_thousand_structures(model, seed):
+    outcome(randomised(model, seed) if isinstance(model, nnx.Module) else model, seed)
+
+
+@pytest.mark.slow
+def test_structures_are_of_every_outcome():
+    """Drawing tries what it is meant to: a share of structures merges whole, and of each other."""
+    seen = []
+
+    @settings(max_examples=60, deadline=None, derandomize=True, database=None,
+              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @given(structures(), st.integers(0, 2**16))
+    def draw(model, seed):
+        model = randomised(model, seed) if isinstance(model, nnx.Module) else model
+        seen.append(outcome(model, seed))
+
+    draw()
+    assert seen.count("merged whole") >= 5
+    assert {"refused", "merged in parts"} <= set(seen)
+
+
+def test_public_names():
+    assert jconv.structure.merge is merge

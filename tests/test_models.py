@@ -1,0 +1,203 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jconv import models
+from jconv.analysis import summarize
+from jconv.models import PUBLISHED, Logits, WeightsError
+from jconv.models.formats import KERAS, OURS, entries
+
+# Parameters, and multiply-adds of one image at the network's size, of the convolutions and dense
+# layers. Published: torchvision's documentation for GoogLeNet (6,624,904; 1.498 G), Inception v3
+# (27,161,264; 5.713 G), MobileNetV2 (3,504,872; 0.301 G) and ConvNeXt-T (28,589,128; 4.456 G);
+# timm's tables, rounded, for Inception v4 (42.68 M), Inception-ResNet v2 (55.84 M; 13.18 G),
+# Xception (22.86 M; 8.40 G), InceptionNeXt-T (28.06 M; 4.19 G), RepVGG-A0 (9.11 M; 1.52 G) and
+# EfficientNet-Lite0 (4.65 M; 0.40 G).
+COUNTS = {
+    "googlenet": (6_624_904, 1.498),
+    "inception_v3": (27_161_264, 5.713),
+    "inception_v4": (42_679_816, 12.254),
+    "inception_resnet_v2": (55_843_464, 13.156),
+    "xception": (22_855_952, 8.357),
+    "inception_next_tiny": (28_055_680, 4.189),
+    "mobilenet_v2": (3_504_872, 0.301),
+    "efficientnet_lite0": (4_652_008, 0.385),
+    "convnext_tiny": (28_589_128, 4.456),
+    "repvgg_a0": (9_108_968, 1.513),
+}
+
+
+@functools.cache
+def outline(name, **options):
+    return nnx.eval_shape(lambda: PUBLISHED[name].make(**options, rngs=nnx.Rngs(0)))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_counts_are_the_published(name):
+    size = PUBLISHED[name].size
+    found = summarize(outline(name), (size, size, 3))
+    parameters, billions = COUNTS[name]
+    assert found.parameters == parameters
+    assert round(found.multiply_adds / 1e9, 3) == billions
+
+
+def test_googlenet_as_published_and_with_heads():
+    # Caffe's bvlc_googlenet: 6,998,552 numbers, 13,378,280 with both heads.
+    original = outline("googlenet", batch_norm=False)
+    count = lambda model: sum(x.size for x in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    assert count(original) == 6_998_552
+    assert count(outline("googlenet", batch_norm=False, auxiliary=True)) == 13_378_280
+    # torchvision's with both heads.
+    assert count(outline("googlenet", auxiliary=True)) == 13_004_888
+
+
+def test_heads_are_called_in_training_alone():
+    model = outline("inception_v3", num_classes=7)
+    graph, state = nnx.split(model)
+    x = jax.ShapeDtypeStruct((2, 299, 299, 3), jnp.float32)
+    trained = jax.eval_shape(lambda s, x: nnx.merge(graph, s)(x), state, x)
+    assert isinstance(trained, Logits)
+    assert trained.logits.shape == trained.auxiliary[0].shape == (2, 7)
+    model.eval()
+    graph, state = nnx.split(model)
+    assert jax.eval_shape(lambda s, x: nnx.merge(graph, s)(x), state, x).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "xception", "mobilenet_v2"])
+def test_unknown_origin(name):
+    with pytest.raises(ValueError, match="`origin` must be one of"):
+        outline(name, origin="caffe")
+
+
+def weights_of(name, form, rng):
+    """Random numbers as a library would have them."""
+    model = outline(name, **form.options)
+    return {
+        entry.name: rng.normal(size=entry.shape).astype("float32")
+        for entry in entries(model, form)
+        if entry.filling is None
+    }
+
+
+FORMS = [(name, form) for name, own in PUBLISHED.items() for form in own.formats]
+SMALL = [f for f in FORMS if f[0] in ("googlenet", "mobilenet_v2", "efficientnet_lite0")]
+
+
+@pytest.mark.parametrize("name, form", SMALL, ids=lambda v: getattr(v, "name", v))
+def test_every_tensor_finds_its_place_and_comes_back(name, form, rng):
+    given = weights_of(name, form, rng)
+    if form.library == KERAS:
+        given = {"/".join(key.rsplit(".", 1)): value for key, value in given.items()}
+    model = models.load(name, given)
+    if form.library == KERAS:
+        found = {e.name: e for e in entries(model, form)}
+        for key, value in given.items():
+            entry = found[key.replace("/", ".")]
+            np.testing.assert_array_equal(entry.variable.get_value(), entry.inward(value))
+        return
+    back = models.to_torch(name, model, form.name)
+    assert back.keys() == given.keys()
+    for key, value in given.items():
+        np.testing.assert_array_equal(back[key], value)
+
+
+@pytest.mark.parametrize("name, form", FORMS, ids=lambda v: getattr(v, "name", v))
+def test_no_two_variables_have_one_name(name, form):
+    heads = {"auxiliary": True} if name in ("googlenet", "inception_v3") else {}
+    found = [entry.name for entry in entries(outline(name, **heads), form)]
+    assert len(set(found)) == len(found)
+
+
+def test_our_own_file_keeps_weights_and_pixels(tmp_path, rng):
+    form = PUBLISHED["mobilenet_v2"].formats[-1]  # Keras: other pixels than the default
+    given = weights_of("mobilenet_v2", form, rng)
+    given = {"/".join(key.rsplit(".", 1)): value for key, value in given.items()}
+    model = models.load("mobilenet_v2", given)
+    path = tmp_path / "weights.safetensors"
+    models.save(model, path)
+    again = models.load("mobilenet_v2", path, origin="tensorflow")
+    assert again.pixels == model.pixels == form.pixels
+    for one, other in zip(entries(model, OURS), entries(again, OURS), strict=True):
+        np.testing.assert_array_equal(one.variable.get_value(), other.variable.get_value())
+
+
+def test_all_that_does_not_fit_is_told(rng):
+    form = PUBLISHED["mobilenet_v2"].formats[0]
+    given = weights_of("mobilenet_v2", form, rng)
+    del given["features.0.0.weight"], given["features.18.1.running_var"]
+    given["features.5.conv.2.weight"] = np.zeros((32, 3, 1, 1), "float32")
+    given["extra.weight"] = np.zeros(3, "float32")
+    given["features.0.1.num_batches_tracked"] = np.array(5)
+    with pytest.raises(WeightsError) as caught:
+        models.load("mobilenet_v2", given)
+    message = str(caught.value)
+    assert "2 missing:\n    features.0.0.weight\n    features.18.1.running_var" in message
+    assert "1 left over:\n    extra.weight" in message
+    assert "features.5.conv.2.weight (32, 3, 1, 1), not (32, 192, 1, 1)" in message
+    assert "num_batches" not in message
+
+
+def test_classes_and_heads_are_told_from_the_tensors(rng):
+    form = PUBLISHED["googlenet"].formats[0]
+    model = outline("googlenet", num_classes=7, auxiliary=True)
+    given = {e.name: np.zeros(e.shape, "float32") for e in entries(model, form)}
+    loaded = models.load("googlenet", given)
+    assert loaded.dense.out_features == 7 and len(loaded.auxiliary) == 2
+    without = {key: value for key, value in given.items() if not key.startswith("aux")}
+    assert not models.load("googlenet", without).auxiliary
+
+
+@pytest.mark.parametrize(
+    "name, weights, message",
+    [
+        ("resnet50", {}, "`name` must be one of"),
+        ("googlenet", {}, "a mapping from names to arrays, .* that is empty"),
+        ("googlenet", 3, "Received: int"),
+        ("googlenet", "none.safetensors", "where there is none"),
+    ],
+)
+def test_what_are_no_weights(name, weights, message):
+    with pytest.raises(ValueError, match=message):
+        models.load(name, weights)
+    with pytest.raises(ValueError, match="`options` must be some of"):
+        models.load("mobilenet_v2", {"features.0.0.weight": np.zeros(3)}, width=2)
+
+
+def test_a_file_that_is_no_safetensors(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"\x00" * 100)
+    with pytest.raises(ValueError, match="must be a .safetensors file"):
+        models.load("googlenet", path)
+
+
+def test_real_weights_know_coffee_and_a_cat(tmp_path, capsys):
+    skimage_data = pytest.importorskip("skimage.data")
+    from PIL import Image
+
+    from jconv.cli import main
+
+    paths = []
+    for name in ("coffee", "chelsea"):
+        paths.append(tmp_path / f"{name}.png")
+        Image.fromarray(getattr(skimage_data, name)()).save(paths[-1])
+    assert main(["predict", "efficientnet_lite0", *map(str, paths), "--top", "1"]) == 0
+    told = capsys.readouterr().out
+    assert "967 espresso" in told
+    assert any(f"{index} " in told for index in range(281, 286))
+
+
+def test_predict_tells_all_that_is_wrong(tmp_path, capsys):
+    from jconv.cli import main
+
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG not really")
+    assert main(["predict", "efficientnet_lite0", str(broken), "none.jpg"]) == 2
+    told = capsys.readouterr().err
+    assert str(broken) in told and "none.jpg: no such file" in told
+    assert main(["predict", "xception", str(broken)]) == 2
+    assert main(["predict", "resnet", "none.jpg"]) == 2
+    assert "`NETWORK` must be one of" in capsys.readouterr().err
