@@ -113,6 +113,7 @@ class ParallelConv(nnx.Module):
     Raises:
       ValueError: for widths that are empty, not positive ints, or no branches.
 
+    >>> import jax.numpy as jnp
     >>> block = ParallelConv(3, {1: 64, 3: 64, 5: 64}, rngs=nnx.Rngs(0))
     >>> block(jnp.ones((1, 224, 224, 3))).shape
     (1, 224, 224, 192)

@@ -141,7 +141,8 @@ def merge(
     Raises:
       Refused: where nothing at all could be merged, with all the reasons.
 
-    >>> block = jconv.nn.RepVGGBlock(4, 4, rngs=nnx.Rngs(0))
+    >>> from jconv.nn import RepVGGBlock
+    >>> block = RepVGGBlock(4, 4, rngs=nnx.Rngs(0))
     >>> merged = merge(block)
     >>> merged.steps[0].kernel
     (3, 3, 4, 4)
