@@ -36,7 +36,15 @@ def outline(name, **options):
     return nnx.eval_shape(lambda: PUBLISHED[name].make(**options, rngs=nnx.Rngs(0)))
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+# Outlining these takes jax 0.10 many seconds.
+LARGE = ("inception_v4", "inception_resnet_v2")
+
+
+def unless_large(name, *values):
+    return pytest.param(name, *values, marks=[pytest.mark.slow] * (name in LARGE))
+
+
+@pytest.mark.parametrize("name", [unless_large(name) for name in PUBLISHED])
 def test_counts_are_the_published(name):
     size = PUBLISHED[name].size
     found = summarize(outline(name), (size, size, 3))
@@ -105,7 +113,9 @@ def test_every_tensor_finds_its_place_and_comes_back(name, form, rng):
         np.testing.assert_array_equal(back[key], value)
 
 
-@pytest.mark.parametrize("name, form", FORMS, ids=lambda v: getattr(v, "name", v))
+@pytest.mark.parametrize(
+    "name, form", [unless_large(*own) for own in FORMS], ids=lambda v: getattr(v, "name", v)
+)
 def test_no_two_variables_have_one_name(name, form):
     heads = {"auxiliary": True} if name in ("googlenet", "inception_v3") else {}
     found = [entry.name for entry in entries(outline(name, **heads), form)]
