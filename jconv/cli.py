@@ -23,7 +23,7 @@ from jconv.bench.layers import choose_layers
 from jconv.bench.race import Race, problems_of, race
 from jconv.bench.random_layers import draw_problems, random_problems
 from jconv.bench.report import line, race_line, told, write_results
-from jconv.bench.run import PASSES, Row, bench_networks
+from jconv.bench.run import MERGED, PASSES, SCANNED, Row, bench_networks, choose_networks
 from jconv.bench.run import bench as run_bench
 from jconv.bench.tune import tune_problems
 from jconv.kernels import KERNELS
@@ -293,13 +293,13 @@ def bench(words: Sequence[str]) -> int:
     ):
         """Time published layers: jconv against lax and, where it is installed, torch.
 
-        Forward, and forward with both gradients, then whole networks, plain and accelerated
-        (unless `--only` is given); medians of interleaved runs in one process, on
-        channels-last arrays and as many threads each as there are cores. Writes OUT.json and
-        OUT.png.
+        Forward, and forward with both gradients, then whole networks, plain and accelerated;
+        medians of interleaved runs in one process, on channels-last arrays and as many threads
+        each as there are cores. Writes OUT.json and OUT.png.
 
         Args:
-          only: layers whose name or kind has this in it, such as "depthwise".
+          only: layers and networks whose name or kind has this in it, such as "depthwise",
+            "inception" or "network".
           quick: a layer of each kind, measured briefly.
           algorithm: jconv's, such as "direct"; a layer that it cannot do ends the run.
           regret: race every algorithm on these layers and on so many random convolutions, drawn
@@ -308,13 +308,15 @@ def bench(words: Sequence[str]) -> int:
         """
         if regret is not None and regret < 0:
             raise ValueError(f"`--regret` must be at least 0. Received: {regret}.")
-        layers = choose_layers(only, quick)
+        names = choose_networks(only)
+        layers = choose_layers(only, quick, may_be_none=bool(names))
         out.parent.mkdir(parents=True, exist_ok=True)  # told now, not after an hour of timing
         with out.with_suffix(".json").open("a"):
             pass
         with Progress(console=Console(stderr=True)) as bar:
-            whole = 0 if only else 5
-            task = bar.add_task("timing", total=len(layers) * len(PASSES) + whole)
+            once = len({MERGED, SCANNED}.intersection(names))
+            total = len(PASSES) * (len(layers) + len(names)) - once
+            task = bar.add_task("timing", total=total)
             rows: list[Row] = []
             races: dict[str, list[Race]] = {}
 
@@ -326,8 +328,8 @@ def bench(words: Sequence[str]) -> int:
             budget = 0.5 if quick else 2.0
             try:
                 run_bench(layers, algorithm=algorithm, budget=budget, each=each)
-                if not only:
-                    bench_networks(quick=quick, budget=budget, each=each)
+                whole = 10 * budget  # their calls are longer
+                bench_networks(names, quick=quick, budget=whole, each=each)
                 if regret is not None:
                     published = (problem for layer in layers for problem in problems_of(layer))
                     drawn = {"published convolutions": published,

@@ -18,8 +18,8 @@ from rich.table import Table
 
 from jconv.algorithms import ALGORITHMS, Algorithm
 from jconv.algorithms.algorithm import Problem
-from jconv.analysis.multiply_adds import shape_of
 from jconv.bench.alone import seconds_alone
+from jconv.multiply_adds import shape_of
 from jconv.plan import Plan
 from jconv.primitive import conv_p
 from jconv.rewrite import accelerated

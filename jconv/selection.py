@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import dropwhile
+from functools import cached_property
+from operator import itemgetter
 from types import MappingProxyType
 
 import jax.numpy as jnp
@@ -56,17 +57,35 @@ class Choice:
 
     Attributes:
       problem: the convolution, or the gradient of one.
+      platform: `"cpu"`, `"gpu"` or `"tpu"`.
       algorithm: its name in `jconv.ALGORITHMS`.
-      reason: why it, in a sentence.
       times: seconds of one call of each algorithm that something is known about, shortest first.
-      limit: the error bound past which algorithms are barred.
+      known: how they are known.
+      tolerance: algorithms whose error bound exceeds both it and that of `"xla"` are barred.
     """
 
     problem: Problem
+    platform: str
     algorithm: str
-    reason: str
     times: Mapping[str, float]
-    limit: float
+    known: str
+    tolerance: float
+
+    @cached_property
+    def reason(self) -> str:
+        """Why it, in a sentence."""
+        if self.problem.is_empty:
+            return "there is nothing to compute"
+        bounds = {name: ALGORITHMS[name].error_bound(self.problem) for name in self.times}
+        allowed = {name: self.times[name] for name in bounds if bounds[name] <= self.limit}
+        if not allowed:
+            return f"nothing was measured to beat XLA's convolution on {self.platform}"
+        return _reason(self.algorithm, allowed, self.known)
+
+    @cached_property
+    def limit(self) -> float:
+        """The error bound past which algorithms are barred."""
+        return max(self.tolerance, ALGORITHMS["xla"].error_bound(self.problem))
 
     @property
     def seconds(self) -> float | None:
@@ -119,16 +138,17 @@ def choose(problem: Problem, platform: str, tolerance: float | None = None) -> C
     """
     if tolerance is None:
         tolerance = TOLERANCES.get(problem.result or problem.dtype, 0.0)
-    limit = max(tolerance, ALGORITHMS["xla"].error_bound(problem))
     seconds, known = known_seconds(problem, platform)
-    times = MappingProxyType(dict(sorted(seconds.items(), key=lambda item: item[1])))
-    exact = dropwhile(lambda name: ALGORITHMS[name].error_bound(problem) > limit, times)
-    if left := {name: times[name] for name in exact}:
-        return Choice(problem, *choice_among(left, known), times, limit)
-    reason = "there is nothing to compute" if problem.is_empty else (
-        f"nothing was measured to beat XLA's convolution on {platform}"
-    )  # fmt: skip
-    return Choice(problem, "xla", reason, times, limit)
+    times = dict(sorted(seconds.items(), key=itemgetter(1)))
+    left = dict(times)
+    while left:
+        name = choice_among(left, known)
+        choice = Choice(problem, platform, name, MappingProxyType(times), known, tolerance)
+        # Its own bound first: where that is low, XLA's, in `limit`, need not be computed.
+        if name == "xla" or (bound := choice.error_bound) <= tolerance or bound <= choice.limit:
+            return choice
+        del left[name]
+    return Choice(problem, platform, "xla", MappingProxyType(times), known, tolerance)
 
 
 def known_seconds(problem: Problem, platform: str) -> tuple[dict[str, float], str]:
@@ -159,24 +179,38 @@ def contenders(problem: Problem) -> list[str]:
     ]
 
 
-def choice_among(times: Mapping[str, float], known: str = PREDICTED) -> tuple[str, str]:
-    """The algorithm, and the reason for it in a sentence; XLA's where the others save little.
+def choice_among(times: Mapping[str, float], known: str = PREDICTED) -> str:
+    """The algorithm to take; XLA's where the others save little.
 
     Args:
       times: seconds by algorithm, shortest first.
       known: how: what was measured is taken at its word.
     """
-    inexact = TRANSFORMS if known == PREDICTED else ()
-    fastest = min(times, key=lambda name: times[name] + LEAST_OF_TRANSFORMS * (name in inexact))
+    fastest = _fastest(times, known)
     own, xla = times[fastest], times.get("xla")
+    if known != PREDICTED or xla is None:
+        return fastest
+    return "xla" if xla < LEAST_RATIO * own or xla < own + LEAST_SECONDS else fastest
+
+
+def _fastest(times: Mapping[str, float], known: str) -> str:
+    if known != PREDICTED:
+        return next(iter(times))
+    return min(times, key=lambda name: times[name] + LEAST_OF_TRANSFORMS * (name in TRANSFORMS))
+
+
+def _reason(chosen: str, times: Mapping[str, float], known: str) -> str:
+    """Why one of the algorithms that may be taken is, in a sentence."""
+    xla, fastest = times.get("xla"), _fastest(times, known)
+    what = f"{known} to take {milliseconds(times[chosen])}"
     if xla is None:
-        return fastest, f"{known} to take {milliseconds(own)}, the least of {len(times)}"
-    if fastest == "xla":
-        rest = [f", {n} {milliseconds(times[n])}" for n in [n for n in times if n != "xla"][:1]]
-        return "xla", "".join([f"{known} to take {milliseconds(xla)}", *rest])
-    if known == PREDICTED and (xla < LEAST_RATIO * own or xla < own + LEAST_SECONDS):
-        return "xla", f"{known} to take {milliseconds(xla)}, {fastest} hardly less"
-    return fastest, f"{known} to take {milliseconds(own)}, xla {milliseconds(xla)}"
+        return f"{what}, the least of {len(times)}"
+    if chosen != "xla":
+        return f"{what}, xla {milliseconds(xla)}"
+    if fastest != "xla":
+        return f"{what}, {fastest} hardly less"
+    second = next((name for name in times if name != "xla"), None)
+    return f"{what}, {second} {milliseconds(times[second])}" if second else what
 
 
 def milliseconds(seconds: float) -> str:

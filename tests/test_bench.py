@@ -13,10 +13,18 @@ from jconv import accelerate
 from jconv.bench.contenders import by_jconv, by_lax, passes, torch_passes
 from jconv.bench.layers import LAYERS, choose_layers, dense, depthwise, signal, transposed
 from jconv.bench.measure import interleaved, interval, paired_ratio
-from jconv.bench.networks import networks
+from jconv.bench.networks import NETWORKS
 from jconv.bench.race import problems_of, race
 from jconv.bench.report import regret_line, slower_line
-from jconv.bench.run import Row, bench, geometric_mean, multiply_adds
+from jconv.bench.run import (
+    MERGED,
+    SCANNED,
+    Row,
+    bench,
+    choose_networks,
+    geometric_mean,
+    multiply_adds,
+)
 from jconv.cli import main
 
 SMALL = (
@@ -109,7 +117,7 @@ def test_the_interval_of_a_median():
 
 
 def test_what_was_measured_survives_a_ctrl_c(tmp_path, monkeypatch):
-    def interrupted(**options):
+    def interrupted(names, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("jconv.cli.bench_networks", interrupted)
@@ -135,16 +143,26 @@ def test_rows_and_files(tmp_path, capsys, monkeypatch):
         passes_counted = 3 if row.which == "gradients" else 1
         assert row.gflops == pytest.approx(passes_counted * row.multiply_adds / 1e9)
     monkeypatch.setattr("jconv.bench.layers.LAYERS", SMALL[:2])
+    monkeypatch.setattr("jconv.cli.choose_networks", lambda only: ["ConvNeXt block", SCANNED])
     assert main(["bench", "--quick", "--out", str(tmp_path / "some" / "where")]) == 0
     found = json.loads((tmp_path / "some" / "where.json").read_text())
     assert found["matrix_product_gflops"] > 0
     names = list(dict.fromkeys(row["layer"] for row in found["rows"]))
     assert names[0] == "strided"  # both layers are of one kind
-    assert names[1:] == [
-        "EfficientNet-Lite0", "ConvNeXt block", "2 training steps in lax.scan"
-    ]  # fmt: skip
+    assert names[1:] == ["ConvNeXt block", SCANNED]
     assert (tmp_path / "some" / "where.png").stat().st_size > 1000
     assert "strided" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_inception_is_timed_in_training_and_merged(tmp_path):
+    out = tmp_path / "inception"
+    assert main(["bench", "--quick", "--only", "Inception", "--out", str(out)]) == 0
+    rows = json.loads(out.with_suffix(".json").read_text())["rows"]
+    assert [(row["layer"], row["which"]) for row in rows] == [
+        ("Inception v3", "forward"), ("Inception v3", "gradients"), (MERGED, "forward")
+    ]  # fmt: skip
+    assert set(rows[-1]["seconds"]) == {"jconv", "lax", "unmerged"}
 
 
 @every_layer
@@ -163,13 +181,19 @@ def test_a_race_of_every_algorithm(layer):
     assert found.regret >= 1
 
 
-@pytest.mark.parametrize("network", list(networks(quick=True)), ids=lambda network: network.name)
-def test_networks_compute_the_same_accelerated(network):
+@pytest.mark.parametrize("name, convolutions", [("EfficientNet-Lite0", 49), ("ConvNeXt block", 3)])
+def test_networks_compute_the_same_accelerated(name, convolutions):
+    network = NETWORKS[name](quick=True)
     arguments = (network.parameters, network.x)
     plain, ours = (jax.jit(f)(*arguments) for f in (network.forward, accelerate(network.forward)))
     np.testing.assert_allclose(ours, plain, rtol=0, atol=1e-4 * float(abs(plain).max()))
     found = jconv.inspect(network.forward)(*arguments).convolutions
-    assert len(found) == {"EfficientNet-Lite0": 49, "ConvNeXt block": 3}[network.name]
+    assert len(found) == convolutions
+
+
+def test_networks_are_chosen_by_name_and_kind():
+    assert choose_networks("inception") == ["Inception v3", "Inception v3, merged"]
+    assert choose_networks("network") == choose_networks("") and not choose_networks("depthwise")
 
 
 def test_cases_slower_than_lax_are_told_unless_they_are_noise():

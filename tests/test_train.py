@@ -10,8 +10,8 @@ import pytest
 import yaml
 from flax import nnx
 
-from jconv.analysis.summary import EVALUATION
 from jconv.data import load_digits
+from jconv.nn.calls import in_evaluation
 from jconv.report.page import write_page
 from jconv.train import RunFailed, TrainConfig, loop, train
 from jconv.train.build import build_model, build_schedule
@@ -123,7 +123,7 @@ def test_the_checkpoint_holds_model_and_optimizer(finished):
     np.testing.assert_array_equal(fresh.dense.kernel[...], kernels["dense.kernel"])
     assert int(optimizer.step[...]) == 40
     test = load_digits().test
-    logits = nnx.view(fresh, **EVALUATION, raise_if_not_found=False)(test.inputs)
+    logits = in_evaluation(fresh)(test.inputs)
     accuracy = float(np.mean(np.argmax(logits, -1) == test.targets))
     assert accuracy == pytest.approx(summary["test_accuracy"])
 

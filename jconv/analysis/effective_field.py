@@ -15,9 +15,9 @@ from jaxtyping import Float
 from rich import box
 from rich.table import Table
 
-from jconv.analysis.calls import calls_through
 from jconv.analysis.field import Field
-from jconv.analysis.summary import EVALUATION, INPUT, summarize
+from jconv.analysis.summary import INPUT, summarize
+from jconv.nn.calls import calls_through, in_evaluation
 
 # A pixel counts as looked at from this share of the largest gradient on: two standard deviations
 # of a bell curve.
@@ -167,7 +167,7 @@ def _seen(own: Field, place: int) -> tuple[int, int]:
 
 
 def _gradient(model, input_shape, layer: str, middle, images: int, seed: int) -> np.ndarray:
-    graph, state = nnx.split(nnx.view(model, **EVALUATION, raise_if_not_found=False))
+    graph, state = nnx.split(in_evaluation(model))
 
     def output(x):
         module, seen = nnx.merge(graph, state), []

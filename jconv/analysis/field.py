@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from jax.extend.core import JaxprEqn, jaxprs_in_params
 
-from jconv.analysis.multiply_adds import shape_of
+from jconv.multiply_adds import shape_of
 from jconv.primitive import conv_p
 from jconv.window import Window
 

@@ -20,9 +20,9 @@ from jax.extend.core import Jaxpr, JaxprEqn, Literal, Primitive
 from rich import box
 from rich.table import Table
 
-from jconv.analysis.calls import calls_through
 from jconv.analysis.field import Field, windows
-from jconv.analysis.multiply_adds import multiply_adds, of_equation, shape_of
+from jconv.multiply_adds import multiply_adds, of_equation, shape_of
+from jconv.nn.calls import calls_through, in_evaluation
 
 INPUT = "input"
 
@@ -136,7 +136,7 @@ def summarize(model: nnx.Module, input_shape: Sequence[int], dtype=jnp.float32) 
       input_shape: rows, columns, channels, or as the model wants it.
       dtype: of the input.
     """
-    graph, state = nnx.split(nnx.view(model, **EVALUATION, raise_if_not_found=False))
+    graph, state = nnx.split(in_evaluation(model))
     calls: list[Layer] = []
 
     def run(state, x):
@@ -163,8 +163,6 @@ def summarize(model: nnx.Module, input_shape: Sequence[int], dtype=jnp.float32) 
         )
     return Summary(layers, *totals)
 
-
-EVALUATION = {"deterministic": True, "use_running_average": True}
 
 # Marks an array on its way into or out of a call. It exists in traces only.
 mark_p = Primitive("jconv_mark")

@@ -99,7 +99,7 @@ def regrets(model: CostModel, measured: Mapping[Problem, Seconds]) -> list[float
     found = []
     for problem, times in measured.items():
         predicted = model.seconds(problem, times)
-        chosen, _ = choice_among(dict(sorted(predicted.items(), key=lambda item: item[1])))
+        chosen = choice_among(dict(sorted(predicted.items(), key=lambda item: item[1])))
         found.append(times[chosen] / min(times.values()))
     return found
 

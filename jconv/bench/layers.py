@@ -143,14 +143,16 @@ LAYERS = (
 )  # fmt: skip
 
 
-def choose_layers(only: str = "", quick: bool = False) -> tuple[Layer, ...]:
+def choose_layers(
+    only: str = "", quick: bool = False, *, may_be_none: bool = False
+) -> tuple[Layer, ...]:
     """The layers whose name or kind has `only` in it; the first of each kind where `quick`.
 
     Raises:
       ValueError: where there is none.
     """
     chosen = [layer for layer in LAYERS if only in layer.name or only in layer.kind]
-    if not chosen:
+    if not (chosen or may_be_none):
         kinds = list(dict.fromkeys(layer.kind for layer in LAYERS))
         raise ValueError(
             f"`--only` must be part of a layer's name or kind: {kinds}. Received: {only!r}."

@@ -1,17 +1,21 @@
-"""Whole networks, as a user of JAX writes them: plain functions over `lax`, which know nothing of
-jconv. Weights are random; batch normalisation is folded into scales and offsets."""
+"""Whole networks, as a user of JAX writes them: functions over `lax` and layers of Flax's, whose
+convolutions know nothing of jconv. Weights are random; in the functions over `lax`, batch
+normalisation is folded into scales and offsets."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax import lax
+
+from jconv.models import inception_v3
 
 # EfficientNet-Lite0 (Tan & Le 2019, its "lite" form): expansion, taps, stride, channels, repeats.
 STAGES = (
@@ -27,13 +31,11 @@ class Network:
     """A network that is timed from end to end.
 
     Attributes:
-      name: what it is.
       parameters: its weights.
       x: a batch.
       forward: of parameters and a batch.
     """
 
-    name: str
     parameters: Any
     x: jax.Array
     forward: Callable[[Any, jax.Array], jax.Array]
@@ -43,26 +45,78 @@ class Network:
         return jax.grad(lambda p, x: jnp.square(self.forward(p, x)).mean(), (0, 1))(parameters, x)
 
 
-def networks(quick: bool = False) -> Iterator[Network]:
-    """EfficientNet-Lite0 on 8 images of 224 pixels and a ConvNeXt block; small ones if `quick`."""
+def efficientnet_lite0(quick: bool = False) -> Network:
+    """On 8 images of 224 pixels; on one of 64 if `quick`."""
     rng = np.random.default_rng(0)
-    images, pixels = (1, 64) if quick else (8, 224)
-    x = _normal(rng, (images, pixels, pixels, 3))
+    x = _normal(rng, (1, 64, 64, 3) if quick else (8, 224, 224, 3))
     plan = _efficientnet_plan()
     parameters = [_layer(rng, taps, into // groups, out) for taps, _, into, out, groups, _ in plan]
     head = _normal(rng, (1280, 1000)) / math.sqrt(1280)
 
-    def efficientnet(parameters, x):
+    def forward(parameters, x):
         layers, head = parameters
         return _efficientnet(plan, layers, x).mean((1, 2)) @ head
 
-    yield Network("EfficientNet-Lite0", (parameters, head), x, efficientnet)
+    return Network((parameters, head), x, forward)
 
-    channels = 96
+
+def convnext_block(quick: bool = False) -> Network:
+    """On 8 images of 56 pixels and 96 channels; on one of 16 pixels if `quick`."""
+    rng, channels = np.random.default_rng(0), 96
     sizes = ((7, 1, channels), (1, channels, 4 * channels), (1, 4 * channels, channels))
     block = [_layer(rng, *size) for size in sizes]
-    x = _normal(rng, (images, pixels // 4, pixels // 4, channels))
-    yield Network("ConvNeXt block", block, x, _convnext_block)
+    x = _normal(rng, (1, 16, 16, channels) if quick else (8, 56, 56, channels))
+    return Network(block, x, _convnext_block)
+
+
+def inception_v3_in_training(quick: bool = False) -> Network:
+    """On 4 images of 299 pixels; on one of 107 if `quick`."""
+    return of_module(plain_inception(), inception_batch(quick))
+
+
+NETWORKS = {
+    "EfficientNet-Lite0": efficientnet_lite0,
+    "ConvNeXt block": convnext_block,
+    "Inception v3": inception_v3_in_training,
+}
+
+
+def of_module(model: nnx.Module, x: jax.Array) -> Network:
+    """The network that a module is, in the mode that it is in."""
+    graph, parameters, rest = nnx.split(model, nnx.Param, ...)
+
+    def forward(parameters, x):
+        # A copy: in training a norm writes down what it saw.
+        return nnx.merge(graph, parameters, jax.tree.map(jnp.copy, rest))(x)
+
+    return Network(parameters, x, forward)
+
+
+def inception_batch(quick: bool) -> jax.Array:
+    """Images of the size that Inception v3 is made for, or of about the least that it takes."""
+    shape = (1, 107, 107, 3) if quick else (4, 299, 299, 3)
+    return _normal(np.random.default_rng(0), shape)
+
+
+def plain_inception() -> nnx.Module:
+    """Inception v3, without its auxiliary head, over `lax`, with random weights."""
+    rng = np.random.default_rng(0)
+    model = nnx.eval_shape(lambda: inception_v3(auxiliary=False, dropout=0.0, rngs=nnx.Rngs(0)))
+    for _, module in nnx.iter_modules(model):
+        if isinstance(module, nnx.Conv):
+            module.conv_general_dilated = lax.conv_general_dilated
+    graph, state = nnx.split(model)
+
+    def drawn(path, variable):
+        match jax.tree_util.keystr(path, simple=True, separator="/").split("/"):
+            case [*_, "kernel", _]:
+                kernel = _normal(rng, variable.shape)
+                return kernel * math.sqrt(2 / math.prod(kernel.shape[:-1]))
+            case [*_, "scale" | "var", _]:
+                return jnp.ones(variable.shape)
+        return jnp.zeros(variable.shape)
+
+    return nnx.merge(graph, jax.tree.map_with_path(drawn, state))
 
 
 def small_network() -> Network:
@@ -77,7 +131,7 @@ def small_network() -> Network:
             x = jax.nn.relu(_conv(x, layer))
         return x.mean((1, 2)) @ head
 
-    return Network("small", (layers, head), _normal(rng, (16, 28, 28, 3)), forward)
+    return Network((layers, head), _normal(rng, (16, 28, 28, 3)), forward)
 
 
 def _efficientnet_plan() -> list[tuple[int, int, int, int, int, str]]:

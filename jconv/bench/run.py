@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
 import jax
@@ -14,11 +14,20 @@ import jax.numpy as jnp
 from jconv.bench.contenders import by_jconv, by_lax, operands, passes, torch_passes, window_of
 from jconv.bench.layers import Layer
 from jconv.bench.measure import Call, interleaved, interval, paired_ratio, seconds
-from jconv.bench.networks import networks, small_network
+from jconv.bench.networks import (
+    NETWORKS,
+    Network,
+    inception_batch,
+    of_module,
+    plain_inception,
+    small_network,
+)
 from jconv.inspection import inspect
 from jconv.rewrite import accelerate
+from jconv.structure import merge
 
 PASSES = ("forward", "gradients")
+MERGED, SCANNED = "Inception v3, merged", "training steps in lax.scan"
 
 
 @dataclass(frozen=True)
@@ -87,37 +96,73 @@ def bench(
     return rows
 
 
+def choose_networks(only: str = "") -> list[str]:
+    """The cases of whole networks whose name, or kind, "network", has `only` in it."""
+    names = (*NETWORKS, MERGED, SCANNED)
+    return [name for name in names if only in "network" or only.lower() in name.lower()]
+
+
 def bench_networks(
-    *, quick: bool = False, budget: float = 2.0, each: Callable[[Row], None] = lambda row: None
+    names: Iterable[str],
+    *,
+    quick: bool = False,
+    budget: float = 20.0,
+    each: Callable[[Row], None] = lambda row: None,
 ) -> list[Row]:
-    """Times whole networks written over `lax`, plain against accelerated.
+    """Times whole networks written over `lax`, plain against accelerated, and one merged.
 
     Args:
+      names: see `choose_networks`.
       quick: smaller ones.
       budget: seconds of measuring for each pass, as far as few rounds allow.
       each: is shown every row as it comes.
 
     Returns:
-      Two rows for each network, and one for training steps under `lax.scan`, which also says how
-      fast they are against the same steps by jconv called in turn.
+      Two rows for each network, `PASSES`; one for Inception v3 merged, in evaluation, which also
+      says how fast it is against the same by jconv as it was; and one for training steps under
+      `lax.scan`, which also says how fast they are against the same steps by jconv called in turn.
     """
     rows = []
-    for network in networks(quick):
-        arguments = (network.parameters, network.x)
-        found = inspect(network.forward)(*arguments).convolutions
-        count = sum(convolution.multiply_adds for convolution in found)
-        for which, f in zip(PASSES, (network.forward, network.gradient), strict=True):
-            calls = {"jconv": _jitted(accelerate(f), *arguments), "lax": _jitted(f, *arguments)}
-            rows.append(_row(network.name, "network", which, calls, budget, count))
-            each(rows[-1])
+    for name in names:
+        for row in _network_rows(name, quick, budget):
+            rows.append(row)
+            each(row)
         jax.clear_caches()
-    rows.append(_scanned_steps(2 if quick else 8, budget))
-    each(rows[-1])
     return rows
 
 
+def _network_rows(name: str, quick: bool, budget: float) -> Iterator[Row]:
+    if name == MERGED:
+        yield _merged_inception(quick, budget)
+    elif name == SCANNED:
+        yield _scanned_steps(2 if quick else 8, budget)
+    else:
+        network = NETWORKS[name](quick)
+        arguments = (network.parameters, network.x)
+        for which, f in zip(PASSES, (network.forward, network.gradient), strict=True):
+            calls = {"jconv": _jitted(accelerate(f), *arguments), "lax": _jitted(f, *arguments)}
+            yield _row(name, "network", which, calls, budget, _multiply_adds_of(network))
+
+
+def _multiply_adds_of(network: Network) -> int:
+    found = inspect(network.forward)(network.parameters, network.x).convolutions
+    return sum(convolution.multiply_adds for convolution in found)
+
+
+def _merged_inception(quick: bool, budget: float) -> Row:
+    """Inception v3 in evaluation: merged and accelerated, against plain."""
+    merging, x = merge(plain_inception()), inception_batch(quick)
+    plain, merged = (of_module(model, x) for model in (merging.original, merging.model))
+    calls = {
+        "jconv": _jitted(accelerate(merged.forward), merged.parameters, x),
+        "lax": _jitted(plain.forward, plain.parameters, x),
+        "unmerged": _jitted(accelerate(plain.forward), plain.parameters, x),
+    }
+    return _row(MERGED, "network", "forward", calls, budget, _multiply_adds_of(merged))
+
+
 def _scanned_steps(count: int, budget: float) -> Row:
-    """Training steps of a small network under `lax.scan`."""
+    """So many training steps of a small network under `lax.scan`."""
     network = small_network()
 
     def step(parameters, _=None):
@@ -140,9 +185,8 @@ def _scanned_steps(count: int, budget: float) -> Row:
         "lax": _jitted(scanned, network.parameters),
         "in turn": in_turn,
     }
-    found = inspect(network.forward)(network.parameters, network.x).convolutions
-    macs = count * sum(convolution.multiply_adds for convolution in found)
-    return _row(f"{count} training steps in lax.scan", "network", "gradients", calls, budget, macs)
+    macs = count * _multiply_adds_of(network)
+    return _row(SCANNED, "network", "gradients", calls, budget, macs)
 
 
 def _jitted(f: Callable, *arguments) -> Call:

@@ -17,10 +17,9 @@ from rich.table import Table
 
 from jconv.algorithms import ALGORITHMS
 from jconv.algorithms.algorithm import unit_roundoff
-from jconv.analysis.calls import calls_through
-from jconv.analysis.summary import EVALUATION
 from jconv.inspection import inspect
 from jconv.nn import Conv, SeparableConv, Sequential
+from jconv.nn.calls import calls_through, in_evaluation
 from jconv.nn.pool import AvgPool
 from jconv.selection import milliseconds
 from jconv.structure.affine import Affine, Border, Refused, dilation_of, of_constant
@@ -147,7 +146,7 @@ def merge(
     >>> merged.steps[0].kernel
     (3, 3, 4, 4)
     """
-    original = nnx.view(nnx.clone(model), **EVALUATION, raise_if_not_found=False)
+    original = in_evaluation(nnx.clone(model))
     shapes = {} if input_shape is None else _input_shapes(original, input_shape)
     walk = _Walk(shapes, only_faster)
     merged = walk.visit(nnx.clone(original), "")

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jconv.analysis.summary import EVALUATION, summarize
+from jconv.analysis.summary import summarize
 from jconv.data import Split, Splits, batches
+from jconv.nn.calls import in_evaluation
 from jconv.train import run_folder
 from jconv.train.build import build_data, build_model, build_optimizer, build_schedule
 from jconv.train.checkpoint import save_checkpoint
@@ -105,7 +106,7 @@ def _steps(config, data: Splits, model, optimizer, log: RunLog, progress: Progre
     schedule = build_schedule(config)
     loss, key = LOSSES[config.loss], jax.random.key(config.seed)
     images, targets = jnp.asarray(data.train.inputs), jnp.asarray(data.train.targets)
-    evaluated = nnx.view(model, **EVALUATION, raise_if_not_found=False)
+    evaluated = in_evaluation(model)
     order = batches(len(data.train), config.batch_size, seed=config.seed)
 
     log.kernels(0, model)
@@ -158,7 +159,7 @@ class _Clock:
 
 def _final_figures(model: nnx.Module, data: Splits, loss: Loss) -> dict:
     """How the model does on what it has not learned from."""
-    model = nnx.view(model, **EVALUATION, raise_if_not_found=False)
+    model = in_evaluation(model)
     figures = {"validation_images": len(data.validation), "test_images": len(data.test)}
     figures |= _prefixed("validation_", _evaluate(model, data.validation, loss))
     figures |= _prefixed("test_", _evaluate(model, data.test, loss))

@@ -1,9 +1,15 @@
-"""Watching the calls of a network's modules."""
+"""Calling a network: in evaluation, and with an eye on the calls of its modules."""
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from flax import nnx
+
+
+def in_evaluation(model: nnx.Module) -> Any:
+    """A view of a network, of the same variables, that drops nothing and keeps its statistics."""
+    return nnx.view(model, deterministic=True, use_running_average=True, raise_if_not_found=False)
 
 
 @contextlib.contextmanager
