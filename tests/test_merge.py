@@ -1,5 +1,7 @@
 """Merged networks against what they were merged from, on structures drawn at random."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ import jconv
 from jconv import nn
 from jconv.structure import Refused, merge
 from jconv.structure.elementwise import is_elementwise
+from jconv.structure.merge import SINGLE
 
 CHANNELS = 4
 SHAPE = (2, 9, 8, CHANNELS)
@@ -254,6 +257,12 @@ def test_elementwise(function, expected):
 # Structures at random: convolutions, norms, averages and activations, in rows, side by side, added.
 
 
+def drawn_by_numpy(_, shape, dtype):
+    """A kernel for which XLA compiles nothing, as Flax's own initialiser does for each shape."""
+    rng = np.random.default_rng(shape)
+    return jnp.asarray(rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1])), dtype)
+
+
 @st.composite
 def convolutions(draw, width):
     size = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
@@ -270,6 +279,7 @@ def convolutions(draw, width):
         kernel_dilation=draw(st.sampled_from([1, 1, 1, 2, (2, 1)])),
         feature_group_count=groups if width % groups == 0 else 1,
         use_bias=draw(st.booleans()),
+        kernel_init=drawn_by_numpy,
         rngs=rngs(),
     )
 
@@ -309,59 +319,100 @@ def structures():
     return st.recursive(layers(), lambda inner: rows(inner) | side_by_side(inner), max_leaves=6)
 
 
+@dataclass
+class Outcome:
+    """What became of a structure, and what is wrong with that, if anything."""
+
+    kind: str
+    fault: str = ""
+
+
 def outcome(model, seed):
-    """What became of a structure: merged, refused or no network at all; checks that it is true."""
+    """Merges a structure, where it is a network at all."""
+    if not isinstance(model, nnx.Module):
+        return Outcome("no module")
+    model = randomised(model, seed)
+    viewed = nnx.view(model, use_running_average=True, raise_if_not_found=False)
     x = np.random.default_rng(seed).normal(size=SHAPE).astype("float32")
     try:
-        if not isinstance(model, nnx.Module):
-            return "no module"
-        viewed = nnx.view(model, use_running_average=True, raise_if_not_found=False)
         expected = np.asarray(viewed(x))
     except (ValueError, TypeError):
-        return "no network"  # branches of shapes that do not fit
+        return Outcome("no network")  # branches of shapes that do not fit
     if expected.size == 0:
-        return "empty"
+        return Outcome("empty")
     try:
         merged = merge(model)
     except Refused as refusal:
-        _check_reason(str(refusal), model)
-        return "refused"
+        reason = str(refusal).partition("there are none. ")[2].partition("; ")[0]
+        return Outcome("refused", _falsehood(reason.removeprefix("model: "), viewed))
     y = np.asarray(merged(x))
-    assert y.shape == expected.shape
+    if y.shape != expected.shape:
+        return Outcome("merged", f"{y.shape}, not {expected.shape}")
     whole = [step for step in merged.steps if step.path == "model"]
     if whole:
-        assert np.all(np.abs(y - expected) <= 1.25 * whole[0].bound(x))
-        return "merged whole"
+        # The activation rounds once more on either side.
+        allowed = whole[0].bound(x) + 4 * np.finfo("float32").eps * np.abs(expected)
+        beyond = (np.abs(y - expected) / allowed).max()
+        return Outcome("merged whole", f"{beyond} times the bound" if beyond > 1 else "")
     # Roundings of parts go through the rest of the network, which is a few layers here.
-    assert np.abs(y - expected).max() <= 1e-3 * max(1, np.abs(expected).max())
-    return "merged in parts"
+    error = np.abs(y - expected).max() / max(1, np.abs(expected).max())
+    fault = f"wrong by {error}" if error > 1e-3 else _falsehood(merged.refusals["model"], viewed)
+    return Outcome("merged in parts", fault)
 
 
-def _check_reason(reason, model):
-    """What a refusal says of a structure is so."""
-    modules = [module for _, module in nnx.iter_modules(model)]
-    if "nonlinearit" in reason or "nonlinearity" in reason:
-        functions = [f for m in modules if isinstance(m, nnx.Sequential) for f in m.layers]
-        assert any(f in (nnx.relu, nnx.tanh) for f in functions if not isinstance(f, nnx.Module))
-    if "the bias of what comes before" in reason:
-        assert any(
-            isinstance(m, nnx.BatchNorm) or getattr(m, "bias", None) is not None for m in modules
-        )
-    if "averages at the border" in reason:
-        assert any(isinstance(m, nn.AvgPool) and not m.count_include_pad for m in modules)
+def _falsehood(reason, model):
+    """What is false about the reason why a network is not one convolution, if anything."""
+    if "needs no merging" in reason:
+        convs = [m for _, m in nnx.iter_modules(model) if isinstance(m, nnx.Conv)]
+        layers = [m for _, m in nnx.iter_modules(model) if isinstance(m, SINGLE)]
+        return f"{reason}; but there are {len(layers)}" if convs and len(layers) > 1 else ""
+    if "depend on the input's size" in reason or "depends on" in reason or "not known" in reason:
+        return ""  # whether it is one may differ from input to input
+    if "nonlinear" in reason:
+        return f"{reason}; but it is linear" if is_affine(model) else ""
+    return f"{reason}; but it is a convolution" if is_convolution(model) else ""
+
+
+def is_affine(model):
+    a, b, zero = (np.random.default_rng(i).normal(size=SHAPE) * (i > 0) for i in (1, 2, 0))
+    a, b, both, zero = (np.asarray(model(x.astype("float32"))) for x in (a, b, a + b, zero))
+    return np.allclose(both - b, a - zero, rtol=0, atol=1e-4 * max(1, np.abs(both).max()))
+
+
+def is_convolution(model):
+    """Whether an affine network does the same everywhere, for inputs of two sizes: it makes the
+    same of zeros at every place, and of a pixel what it makes of the one a stride before."""
+    return all(_is_convolution(model, rows, columns) for rows, columns in ((11, 12), (14, 13)))
+
+
+def _is_convolution(model, rows, columns):
+    pixels = np.eye(rows * columns * CHANNELS, dtype="float32")
+    pixels = pixels.reshape(-1, rows, columns, CHANNELS)
+    of_zero = np.asarray(model(np.zeros_like(pixels[:1])))
+    response = np.asarray(model(pixels)) - of_zero
+    close = lambda a, b: np.allclose(a, b, rtol=0, atol=1e-4 * max(1, np.abs(response).max()))
+    if not close(of_zero, of_zero[:, :1, :1]):
+        return False
+    response = response.reshape(rows, columns, CHANNELS, *response.shape[1:])
+
+    def moves(axis):
+        placed = np.moveaxis(response, (axis, 3 + axis), (0, 1))
+        return any(close(placed[step:, 1:], placed[:-step, :-1]) for step in range(1, 9))
+
+    return moves(0) and moves(1)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(structures(), st.integers(0, 2**16))
 def test_structures_are_merged_or_refused(model, seed):
-    outcome(randomised(model, seed) if isinstance(model, nnx.Module) else model, seed)
+    assert not outcome(model, seed).fault
 
 
 @pytest.mark.slow
 @settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(structures(), st.integers(0, 2**16))
 def test_ten_thousand_structures(model, seed):
-    outcome(randomised(model, seed) if isinstance(model, nnx.Module) else model, seed)
+    assert not outcome(model, seed).fault
 
 
 @pytest.mark.slow
@@ -373,8 +424,7 @@ def test_structures_are_of_every_outcome():
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(structures(), st.integers(0, 2**16))
     def draw(model, seed):
-        model = randomised(model, seed) if isinstance(model, nnx.Module) else model
-        seen.append(outcome(model, seed))
+        seen.append(outcome(model, seed).kind)
 
     draw()
     assert seen.count("merged whole") >= 5

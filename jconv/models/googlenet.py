@@ -9,15 +9,7 @@ from flax import nnx
 
 from jconv.models.formats import SYMMETRIC, TORCH, Format
 from jconv.models.network import Network, classifier
-from jconv.nn import (
-    AdaptiveAvgPool,
-    ConvNorm,
-    Flatten,
-    Inception,
-    LocalResponseNorm,
-    MaxPool,
-    Sequential,
-)
+from jconv.nn import AuxiliaryHead, ConvNorm, Inception, LocalResponseNorm, MaxPool
 
 # Of each module: channels out of 1x1, 3x3 (reduced, out), the largest (reduced, out), pooling.
 MODULES = {
@@ -76,23 +68,9 @@ def googlenet(
         layers[name] = Inception(features, *widths, largest=largest, **own)
         features = widths[0] + widths[1][1] + widths[2][1] + widths[3]
         if auxiliary and name in ("inception4a", "inception4d"):
-            heads[name] = _auxiliary(features, num_classes, own, rngs)
+            heads[name] = AuxiliaryHead(features, num_classes, **own)
     layers |= classifier(features, num_classes, dropout=dropout, rngs=rngs)
     return Network(layers, heads)
-
-
-def _auxiliary(features: int, num_classes: int, own: dict[str, Any], rngs: nnx.Rngs) -> nnx.Module:
-    return Sequential(
-        [
-            AdaptiveAvgPool(4),
-            ConvNorm(features, 128, 1, **own),
-            Flatten(),
-            nnx.Linear(2048, 1024, rngs=rngs),
-            nnx.relu,
-            nnx.Dropout(0.7, rngs=rngs),
-            nnx.Linear(1024, num_classes, rngs=rngs),
-        ]
-    )
 
 
 # From our names to torchvision's.

@@ -11,16 +11,14 @@ from flax import nnx
 from jconv.models.formats import AS_TENSORFLOW, AS_TORCH, KERAS, NO_SCALE, SYMMETRIC, TORCH, Format
 from jconv.models.network import Network, borders, classifier
 from jconv.nn import (
-    AvgPool,
+    AuxiliaryHeadV3,
     ConvNorm,
-    GlobalAveragePool,
     InceptionA,
     InceptionB,
     InceptionC,
     InceptionD,
     InceptionE,
     MaxPool,
-    Sequential,
 )
 
 
@@ -72,15 +70,7 @@ def inception_v3(
     }
     heads = {}
     if auxiliary:
-        heads["mixed6e"] = Sequential(
-            [
-                AvgPool((5, 5), 3),
-                ConvNorm(768, 128, 1, **own),
-                ConvNorm(128, 768, 5, padding="VALID", **own),
-                GlobalAveragePool(),
-                nnx.Linear(768, num_classes, rngs=rngs),
-            ]
-        )
+        heads["mixed6e"] = AuxiliaryHeadV3(768, num_classes, **own)
     return Network(layers, heads)
 
 

@@ -183,79 +183,107 @@ def _laid_out(tensor: _Tensor, read: Reader) -> np.ndarray:
     return view.astype(numbers.dtype.newbyteorder("="))
 
 
+NEW: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_DICT": dict,
+    "EMPTY_LIST": list,
+    "EMPTY_TUPLE": tuple,
+}
+LITERALS = (
+    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "UNICODE",
+    "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "SHORT_BINSTRING", "BINSTRING",
+)  # fmt: skip
+
+
 def _follow(file: IO[bytes]) -> Any:
     """What the pickle that starts here makes, by following its instructions one by one."""
-    stack: list[Any] = []
-    marks: list[int] = []
-    memo: dict[int, Any] = {}
+    machine = _Machine()
+    for op, argument, _ in pickletools.genops(file):
+        if op.name == "STOP":
+            return machine.stack.pop()
+        if op.name not in ("PROTO", "FRAME"):
+            machine.follow(op.name, argument)
+    raise TorchFileError("ends in the middle of a pickle.")
 
-    def since_mark() -> list[Any]:
-        start = marks.pop()
-        taken = stack[start:]
-        del stack[start:]
+
+class _Machine:
+    """The stack that a pickle's instructions work on; nothing is imported and nothing called."""
+
+    def __init__(self):
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+
+    def follow(self, name: str, argument: Any) -> None:
+        """Does what one instruction says."""
+        if name in NEW:
+            self.stack.append(NEW[name]())
+        elif name in LITERALS:
+            self.stack.append(argument)
+        elif name == "MARK":
+            self.marks.append(len(self.stack))
+        elif not any(does(name, argument) for does in (self._gathers, self._recalls, self._makes)):
+            raise TorchFileError(f"its pickle has the instruction {name}, which is not read.")
+
+    def _since_mark(self) -> list[Any]:
+        start = self.marks.pop()
+        taken = self.stack[start:]
+        del self.stack[start:]
         return taken
 
-    argument: Any
-    for op, argument, _ in pickletools.genops(file):
-        match op.name:
-            case "PROTO" | "FRAME":
-                pass
-            case "STOP":
-                return stack.pop()
-            case "MARK":
-                marks.append(len(stack))
-            case "NONE":
-                stack.append(None)
-            case "NEWTRUE":
-                stack.append(True)
-            case "NEWFALSE":
-                stack.append(False)
-            case (
-                "INT" | "BININT" | "BININT1" | "BININT2" | "LONG" | "LONG1" | "LONG4" | "FLOAT"
-                | "BINFLOAT" | "UNICODE" | "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8"
-                | "SHORT_BINSTRING" | "BINSTRING"
-            ):  # fmt: skip
-                stack.append(argument)
-            case "EMPTY_DICT":
-                stack.append({})
-            case "EMPTY_LIST":
-                stack.append([])
-            case "EMPTY_TUPLE":
-                stack.append(())
+    def _gathers(self, name: str, _: Any) -> bool:
+        """Puts values into a container."""
+        stack = self.stack
+        match name:
             case "TUPLE":
-                stack.append(tuple(since_mark()))
+                stack.append(tuple(self._since_mark()))
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                count = int(op.name[-1])
-                taken = stack[-count:]
-                del stack[-count:]
-                stack.append(tuple(taken))
+                self.marks.append(len(stack) - int(name[-1]))
+                stack.append(tuple(self._since_mark()))
             case "LIST":
-                stack.append(since_mark())
+                stack.append(self._since_mark())
             case "DICT":
-                stack.append(_pairs(since_mark()))
+                stack.append(_pairs(self._since_mark()))
             case "SETITEM":
                 value, key = stack.pop(), stack.pop()
                 stack[-1][key] = value
             case "SETITEMS":
-                taken = since_mark()
+                taken = self._since_mark()
                 stack[-1].update(_pairs(taken))
             case "APPEND":
                 value = stack.pop()
                 stack[-1].append(value)
             case "APPENDS":
-                taken = since_mark()
+                taken = self._since_mark()
                 stack[-1].extend(taken)
+            case _:
+                return False
+        return True
+
+    def _recalls(self, name: str, argument: Any) -> bool:
+        """Keeps a value for later, or brings one back."""
+        match name:
             case "BINPUT" | "LONG_BINPUT" | "PUT":
-                memo[int(argument)] = stack[-1]
+                self.memo[int(argument)] = self.stack[-1]
             case "MEMOIZE":
-                memo[len(memo)] = stack[-1]
+                self.memo[len(self.memo)] = self.stack[-1]
             case "BINGET" | "LONG_BINGET" | "GET":
-                stack.append(memo[int(argument)])
+                self.stack.append(self.memo[int(argument)])
+            case _:
+                return False
+        return True
+
+    def _makes(self, name: str, argument: Any) -> bool:
+        """Stands for an object by what is known of it."""
+        stack = self.stack
+        match name:
             case "GLOBAL":
                 stack.append(_Global(argument))
             case "STACK_GLOBAL":
-                name, module = stack.pop(), stack.pop()
-                stack.append(_Global(f"{module} {name}"))
+                own, module = stack.pop(), stack.pop()
+                stack.append(_Global(f"{module} {own}"))
             case "BINPERSID":
                 stack.append(_storage(stack.pop()))
             case "REDUCE":
@@ -264,10 +292,8 @@ def _follow(file: IO[bytes]) -> Any:
             case "BUILD":
                 stack.pop()  # attributes, such as a state dict's `_metadata`
             case _:
-                raise TorchFileError(
-                    f"its pickle has the instruction {op.name}, which is not read."
-                )
-    raise TorchFileError("ends in the middle of a pickle.")
+                return False
+        return True
 
 
 def _pairs(flat: list) -> dict:

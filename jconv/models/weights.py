@@ -16,8 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as serialize
 
+from jconv.files import atomically
 from jconv.models.catalogue import PUBLISHED, Published
 from jconv.models.formats import KERAS, OURS, TORCH, Entry, Format, entries
 from jconv.models.network import Network
@@ -104,9 +106,16 @@ def to_torch(name: str, model: Network, library: str | None = None) -> dict[str,
 
 
 def save(model: Network, path: Path | str) -> None:
-    """Writes the weights of a network to a `.safetensors` file, under their paths in the model."""
+    """Writes the weights of a network to a `.safetensors` file, under their paths in the model.
+
+    The file is there whole or not at all; one of that name is replaced.
+
+    Raises:
+      OSError: where it cannot be written, such as in a folder that does not exist.
+    """
     tensors = {e.name: np.asarray(e.variable.get_value()) for e in entries(model, OURS)}
-    save_file(tensors, str(path), {PIXELS: json.dumps(asdict(model.pixels))})
+    with atomically(Path(path), "wb") as file:
+        file.write(serialize(tensors, {PIXELS: json.dumps(asdict(model.pixels))}))
 
 
 def _pixels(weights: Any) -> Pixels | None:

@@ -8,6 +8,8 @@ from jconv.nn.conv import SeparableConv as SeparableConv
 from jconv.nn.conv_norm import ConvNorm as ConvNorm
 from jconv.nn.conv_transpose import ConvTranspose as ConvTranspose
 from jconv.nn.deform import DeformConv as DeformConv
+from jconv.nn.inception import AuxiliaryHead as AuxiliaryHead
+from jconv.nn.inception import AuxiliaryHeadV3 as AuxiliaryHeadV3
 from jconv.nn.inception import Inception as Inception
 from jconv.nn.inception import InceptionA as InceptionA
 from jconv.nn.inception import InceptionB as InceptionB

@@ -154,7 +154,8 @@ def merge(
         told = "; ".join(f"{path or 'model'}: {reason}" for path, reason in walk.refusals.items())
         raise Refused(
             f"`model` must have parts that are one convolution. Received: "
-            f"{type(model).__name__}, in which there are none. {told or 'It has no layers.'}"
+            f"{type(model).__name__}, in which there are none. "
+            f"{told or 'One layer alone needs no merging.'}"
         )
     return Merging(merged, walk.steps, walk.refusals, original)
 

@@ -1,5 +1,7 @@
 """The Inception modules, as published, one file for each generation."""
 
+from jconv.nn.inception.auxiliary_head import AuxiliaryHead as AuxiliaryHead
+from jconv.nn.inception.auxiliary_head import AuxiliaryHeadV3 as AuxiliaryHeadV3
 from jconv.nn.inception.residual import InceptionResNetA as InceptionResNetA
 from jconv.nn.inception.residual import InceptionResNetB as InceptionResNetB
 from jconv.nn.inception.residual import InceptionResNetC as InceptionResNetC

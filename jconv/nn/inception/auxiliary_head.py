@@ -1,0 +1,67 @@
+"""Auxiliary heads: classifiers in the middle of a network, which bring gradients there in training.
+
+References: Szegedy et al., "Going Deeper with Convolutions" (2015), section 5; "Rethinking the
+Inception Architecture for Computer Vision" (2015), section 4.
+"""
+
+from flax import nnx
+
+from jconv.nn.adaptive_pool import AdaptiveAvgPool
+from jconv.nn.container import Sequential
+from jconv.nn.conv_norm import ConvNorm
+from jconv.nn.pool import AvgPool, Flatten, GlobalAveragePool
+
+
+class AuxiliaryHead(Sequential):
+    """The head of Inception v1: `(n, h, w, in)` to `(n, classes)` logits.
+
+    Args:
+      in_features: input channels.
+      num_classes: logits to give.
+      dropout: share of the features dropped while training.
+      rngs: draws the initial kernels, and what is dropped.
+      **options: as in `ConvNorm`, of the convolution.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        dropout: float = 0.7,
+        rngs: nnx.Rngs,
+        **options,
+    ):
+        super().__init__(
+            [
+                AdaptiveAvgPool(4),
+                ConvNorm(in_features, 128, 1, rngs=rngs, **options),
+                Flatten(),
+                nnx.Linear(4 * 4 * 128, 1024, rngs=rngs),
+                nnx.relu,
+                nnx.Dropout(dropout, rngs=rngs),
+                nnx.Linear(1024, num_classes, rngs=rngs),
+            ]
+        )
+
+
+class AuxiliaryHeadV3(Sequential):
+    """The head of Inception v3: `(n, h, w, in)` of at least 17x17 to `(n, classes)` logits.
+
+    Args:
+      in_features: input channels.
+      num_classes: logits to give.
+      rngs: draws the initial kernels.
+      **options: as in `ConvNorm`, of the convolutions.
+    """
+
+    def __init__(self, in_features: int, num_classes: int, *, rngs: nnx.Rngs, **options):
+        super().__init__(
+            [
+                AvgPool((5, 5), 3),
+                ConvNorm(in_features, 128, 1, rngs=rngs, **options),
+                ConvNorm(128, 768, 5, padding="VALID", rngs=rngs, **options),
+                GlobalAveragePool(),
+                nnx.Linear(768, num_classes, rngs=rngs),
+            ]
+        )
