@@ -368,9 +368,22 @@ def _falsehood(reason, model):
         return f"{reason}; but there are {len(layers)}" if convs and len(layers) > 1 else ""
     if "depend on the input's size" in reason or "depends on" in reason or "not known" in reason:
         return ""  # whether it is one may differ from input to input
+    if "averages at the border" in reason:
+        pools = [m for _, m in nnx.iter_modules(model) if isinstance(m, nn.AvgPool)]
+        return "" if any(not m.count_include_pad for m in pools) else reason
     if "nonlinear" in reason:
-        return f"{reason}; but it is linear" if is_affine(model) else ""
+        return f"{reason}; but it is linear" if is_affine(never_dead(model)) else ""
     return f"{reason}; but it is a convolution" if is_convolution(model) else ""
+
+
+def never_dead(model):
+    """The network with a bend everywhere, where ReLU may be 0, or the number itself, throughout."""
+    model = nnx.clone(model)
+    for _, module in nnx.iter_modules(model):
+        if isinstance(module, nnx.Sequential):
+            bent = [nnx.softplus if layer is nnx.relu else layer for layer in module.layers]
+            module.layers = nnx.List(bent)
+    return model
 
 
 def is_affine(model):
@@ -379,10 +392,14 @@ def is_affine(model):
     return np.allclose(both - b, a - zero, rtol=0, atol=1e-4 * max(1, np.abs(both).max()))
 
 
+# Of every remainder by 4, the widest stride that is common: the last window ends elsewhere.
+SIZES = ((11, 12), (14, 13), (12, 14), (13, 11))
+
+
 def is_convolution(model):
-    """Whether an affine network does the same everywhere, for inputs of two sizes: it makes the
+    """Whether an affine network does the same everywhere, for inputs of some sizes: it makes the
     same of zeros at every place, and of a pixel what it makes of the one a stride before."""
-    return all(_is_convolution(model, rows, columns) for rows, columns in ((11, 12), (14, 13)))
+    return all(_is_convolution(model, rows, columns) for rows, columns in SIZES)
 
 
 def _is_convolution(model, rows, columns):
@@ -420,7 +437,7 @@ def test_structures_are_of_every_outcome():
     """Drawing tries what it is meant to: a share of structures merges whole, and of each other."""
     seen = []
 
-    @settings(max_examples=60, deadline=None, derandomize=True, database=None,
+    @settings(max_examples=300, deadline=None, derandomize=True, database=None,
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(structures(), st.integers(0, 2**16))
     def draw(model, seed):

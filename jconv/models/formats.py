@@ -63,6 +63,7 @@ class Format:
       pixels: how the images were made that published weights were learned from.
       absent: tensors that the library does not have, by pattern: what ours are filled with.
       numbered: pattern of our variables whose layers Keras names by their number alone.
+      depthwise: whether Keras has depthwise layers, and not convolutions in groups of one channel.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Format:
     pixels: Pixels = Pixels()
     absent: Mapping[str, float] = field(default_factory=dict)
     numbered: str | None = None
+    depthwise: bool = True
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def entries(model: Network, form: Format) -> list[Entry]:
         for pattern, replacement in rules:
             name = pattern.sub(replacement, name)
         ones = next((n for p, n in form.trailing.items() if re.search(p, name)), 0)
-        order, core = _layout(owner, word, variable.shape, form.library)
+        order, core = _layout(owner, word, variable.shape, form)
         shape = (*core, *(1,) * ones)
         filling = next((v for p, v in form.absent.items() if re.search(p, name)), None)
         found.append(Entry(ours, name, shape, variable, order, core, filling))
@@ -151,17 +153,17 @@ def _variables(
 
 
 def _layout(
-    owner: nnx.Module, word: str, shape: tuple[int, ...], library: str
+    owner: nnx.Module, word: str, shape: tuple[int, ...], form: Format
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The order in which a library has the axes of our array, and the shape that this gives it."""
     order = tuple(range(len(shape)))
-    if word != "kernel" or library == JCONV:
+    if word != "kernel" or form.library == JCONV:
         return order, shape
-    if library == TORCH:
+    if form.library == TORCH:
         order = (order[-1], order[-2], *order[:-2]) if isinstance(owner, nnx.Conv) else (1, 0)
         return order, tuple(shape[axis] for axis in order)
     groups = getattr(owner, "feature_group_count", 1)
-    if groups > 1:  # depthwise: (rows, columns, channels, multiplier)
+    if groups > 1 and form.depthwise:  # (rows, columns, channels, multiplier)
         return order, (*shape[:-2], groups, shape[-1] // groups)
     return order, shape
 

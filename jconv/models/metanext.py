@@ -175,7 +175,7 @@ KERAS_CONVNEXT = (
 CONVNEXT_FORMATS = (
     Format("torchvision", TORCH, TORCHVISION_CONVNEXT, trailing={r"layer_scale$": 2}),
     Format("timm", TORCH, TIMM_CONVNEXT),
-    Format("keras", KERAS, KERAS_CONVNEXT),
+    Format("keras", KERAS, KERAS_CONVNEXT, depthwise=False),
 )
 INCEPTION_NEXT_FORMATS = (
     Format("timm", TORCH, TIMM_INCEPTION_NEXT, trailing={r"\.mlp\.fc[12]\.weight$": 2}),

@@ -221,6 +221,7 @@ def _renumbered(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     for name, value in given.items():
         words = re.sub(r":\d+$", "", name).split("/")
         layer, word = words[-2:] if len(words) > 1 else (name, "")
+        word = re.sub(r"^variable(_\d+)?$", "gamma", word)  # of a layer's scale, which has no name
         split[layer, "kernel" if word == "depthwise_kernel" and "sep" not in layer else word] = (
             value
         )

@@ -153,11 +153,13 @@ def _composed_pads(first: Affine, second: Affine) -> Pads | Border:
         return second.pads
     if isinstance(first.pads, Border):
         raise Refused("the border of what comes before depends on the input's size or pixels")
-    padded = [low > 0 or high > 0 for low, high in second.pads]
-    if any(padded) and np.any(first.bias):
+    if any(low > 0 or high > 0 for low, high in second.pads) and np.any(first.bias):
         raise Refused("zeros are padded where the bias of what comes before would be")
-    for axis, pads in enumerate(first.pads):
-        if padded[axis] and (first.taps[axis] > 1 or min(pads) < 0):
+    for (low, high), (more_low, more_high), taps, step in zip(
+        first.pads, second.pads, first.taps, first.stride, strict=True
+    ):
+        # One place further out on either side, all that `first` sees must be padding.
+        if (more_low > 0 and low < taps - step) or (more_high > 0 and high < taps - 1):
             raise Refused("zeros are padded where what comes before sees pixels of the border")
     return tuple(
         (low + step * more_low, high + step * more_high)

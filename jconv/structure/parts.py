@@ -238,6 +238,8 @@ def side_by_side(branches: Sequence, adds: bool, rank: int) -> Part:
             parts.append(part_of(branch, rank))
         except Refused as reason:
             raise Refused(f"branch {i}: {reason}") from None
+    if len(parts) == 1:
+        return parts[0]
     activations = {part.activation for part in parts}
     if adds and activations != {None}:
         raise Refused("a nonlinearity stands before the sum")

@@ -1,5 +1,7 @@
 """Published networks with the weights of torchvision, timm and Keras: the same logits."""
 
+import os
+
 import jax
 import numpy as np
 import pytest
@@ -96,7 +98,8 @@ def test_files_of_torch(suffix, tmp_path):
 
 
 @pytest.mark.parametrize("name", KERAS)
-def test_keras_applications(name, rng):
+def test_keras_applications(name, rng, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "jax"))
     keras = pytest.importorskip("keras")
     theirs = getattr(keras.applications, KERAS[name])(weights=None, classifier_activation=None)
     for variable in theirs.weights:
