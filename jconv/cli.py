@@ -38,6 +38,7 @@ from jconv.train import (
     load_config,
     run_name,
 )
+from jconv.train import resume as resume_run
 from jconv.train import train as train_run
 from jconv.train.build import build_data, build_model
 from jconv.train.first_step import first_step
@@ -50,6 +51,7 @@ usage: jconv VERB ...        jconv VERB --help tells more
 
   train CONFIG.yaml [--section.field VALUE ...] [--overwrite]
                         train what a config describes; writes runs/NAME/
+  resume RUN            go on with a run that was ended or killed
   report RUN            write the page of a run again, runs/NAME/report.html
   summary CONFIG.yaml|NETWORK
                         the layers of a network: shapes, parameters, multiply-adds
@@ -121,8 +123,8 @@ class TrainArguments:
     """Train what a config describes; every value of it can be overridden here.
 
     Writes runs/NAME/: the complete config, the environment, metrics.jsonl, TensorBoard logs, the
-    learned kernels, a checkpoint, summary.json, and report.html, which is the page to look at.
-    Ctrl-C ends the run early and leaves it readable.
+    learned kernels, checkpoints, summary.json, and report.html, which is the page to look at.
+    Ctrl-C or SIGTERM ends the run early and leaves it readable; `jconv resume` goes on with it.
     """
 
     config: Annotated[tyro.conf.AvoidSubcommands[TrainConfig], tyro.conf.arg(name="")]
@@ -137,8 +139,34 @@ def train(words: Sequence[str]) -> int:
     path, rest = _leading_path(words, "train")
     config = load_config(path, TrainConfig, name=run_name(path))
     chosen = _parse(TrainArguments, f"train {path}", rest, default=TrainArguments(config))
+    return _told_of_run(
+        lambda: train_run(chosen.config, runs=chosen.runs, overwrite=chosen.overwrite)
+    )
+
+
+def resume(words: Sequence[str]) -> int:
+    """`jconv resume RUN`."""
+
+    def again(run: tyro.conf.Positional[Path]) -> Path:
+        """Go on with a run that was ended or killed, from its newest checkpoint.
+
+        On a CPU it ends with the same bits as one that was not: parameters, optimizer, metrics and
+        kernel files. A checkpoint that cannot be read is told of, and the one before is taken.
+
+        Args:
+          run: the run's folder, such as runs/digits.
+        """
+        return run
+
+    run = _parse(again, "resume", words)
+    tell = lambda sentence: print(f"jconv resume: {sentence}", file=sys.stderr)
+    return _told_of_run(lambda: resume_run(run, tell=tell))
+
+
+def _told_of_run(carry_out: Callable[[], tuple[Path, dict]]) -> int:
+    """Carries out a run, writes its page, and prints how it went."""
     try:
-        run, summary = train_run(chosen.config, runs=chosen.runs, overwrite=chosen.overwrite)
+        run, summary = carry_out()
     except RunFailed as error:
         with contextlib.suppress(OSError):  # such as the full disk that ended the run
             write_page(error.run)
@@ -152,7 +180,9 @@ def train(words: Sequence[str]) -> int:
             print(f"{name.replace('_', ' '):14} {value}")
     print(f"{'training time':14} {summary['seconds']:.1f} s")
     print(f"{'page':14} {page}")
-    return OK if summary["status"] == "finished" else INTERRUPTED
+    if summary["status"] == "interrupted":
+        print(f"{'go on with':14} jconv resume {run}")
+    return INTERRUPTED if summary.get("signal") == "SIGINT" else OK
 
 
 def report(words: Sequence[str]) -> int:
@@ -425,6 +455,7 @@ def tune(words: Sequence[str]) -> int:
 
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train,
+    "resume": resume,
     "report": report,
     "summary": summary,
     "predict": predict,

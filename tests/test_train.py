@@ -1,6 +1,7 @@
 """Runs, small enough to be trained in a test."""
 
 import json
+import math
 import signal
 
 import jax
@@ -13,9 +14,9 @@ from flax import nnx
 from jconv.data import load_digits
 from jconv.nn.calls import in_evaluation
 from jconv.report.page import write_page
-from jconv.train import RunFailed, TrainConfig, loop, train
+from jconv.train import RunFailed, TrainConfig, loop, run_folder, train
 from jconv.train.build import build_model, build_schedule
-from jconv.train.checkpoint import restore_checkpoint, save_checkpoint
+from jconv.train.checkpoint import Checkpoints
 from jconv.train.run_folder import RunExists
 from jconv.train.step import shift
 
@@ -118,7 +119,9 @@ def test_the_checkpoint_holds_model_and_optimizer(finished):
     run, summary = finished
     fresh = build_model(config().model, (8, 8, 1), 10, nnx.Rngs(5))
     optimizer = nnx.Optimizer(fresh, optax.adam(build_schedule(config())), wrt=nnx.Param)
-    restore_checkpoint(run / "checkpoints" / "000040", fresh, optimizer)
+    with Checkpoints(run / "checkpoints", keep=2) as checkpoints:
+        step, facts = checkpoints.restore_newest(fresh, optimizer)
+    assert step == 40 and facts["config"]["steps"] == 40
     kernels = arrays(run / "kernels" / "000040.npz")
     np.testing.assert_array_equal(fresh.dense.kernel[...], kernels["dense.kernel"])
     assert int(optimizer.step[...]) == 40
@@ -135,8 +138,9 @@ def test_a_checkpoint_round_trip_is_bit_equal_random_streams_too(tmp_path):
 
     (model, optimizer), (other, other_optimizer) = make(0), make(1)
     model(np.ones((2, 8, 8, 1)))  # dropout draws once
-    path = save_checkpoint(tmp_path, 3, model, optimizer)
-    restore_checkpoint(path, other, other_optimizer)
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        checkpoints.save(3, model, optimizer, {})
+        assert checkpoints.restore_newest(other, other_optimizer) == (3, {})
     for a, b in zip(*(jax.tree.leaves(nnx.state(m)) for m in (model, other)), strict=True):
         assert (a == b).all()
 
@@ -301,12 +305,13 @@ def test_shift_moves_whole_images_by_at_most_its_pixels(rng):
     np.testing.assert_array_equal(shift(images, 0, jax.random.key(0)), images)
 
 
-def test_a_loss_that_is_not_finite_is_logged_as_json_can_say_it(tmp_path):
-    run, summary = train(
-        config(optimizer={"kind": "sgd", "learning_rate": 1e30}, steps=20), runs=tmp_path
-    )
-    text = (run / "metrics.jsonl").read_text() + (run / "summary.json").read_text()
-    assert "NaN" not in text and "Infinity" not in text and "null" in text
-    page = write_page(run).read_text()
-    assert "stopped being finite" in page
-    assert summary["status"] == "finished"
+def test_what_is_not_finite_is_logged_as_json_can_say_it(tmp_path):
+    run_folder.write_json(tmp_path / "figures.json", {"loss": [math.inf, math.nan, 1.0]})
+    assert json.loads((tmp_path / "figures.json").read_text()) == {"loss": [None, None, 1.0]}
+
+
+def test_the_page_of_a_run_that_went_bad_says_where(tmp_path):
+    with pytest.raises(RunFailed) as error:
+        train(config(optimizer={"kind": "sgd", "learning_rate": 1e30}, steps=20), runs=tmp_path)
+    page = write_page(error.value.run).read_text()
+    assert "was not taken" in page and "blocks.0" in page

@@ -1,31 +1,140 @@
 """Checkpoints: the whole state of model and optimizer, through orbax."""
 
-from pathlib import Path
+from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
 import orbax.checkpoint as ocp
 from flax import nnx
+from orbax.checkpoint import checkpoint_managers as policies
+
+DIGITS = 6  # of a step, in the name of its folder
 
 
-def save_checkpoint(folder: Path, step: int, model: nnx.Module, optimizer: nnx.Optimizer) -> Path:
-    """Writes `folder/STEP`, which appears whole or not at all, and returns it."""
-    path = (folder / f"{step:06d}").resolve()
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(path, _state(model, optimizer))
-    return path
+class NoCheckpoint(ValueError):
+    """There is nothing from which a run could go on."""
 
 
-def restore_checkpoint(path: Path, model: nnx.Module, optimizer: nnx.Optimizer) -> None:
-    """Brings a model and an optimizer of the same structure to a checkpoint's state, in place.
+class Checkpoints:
+    """The checkpoints of a run, the newest few and the best; a context manager.
 
-    Raises:
-      ValueError: where the structures differ.
+    They are written while training goes on, and each appears whole or not at all.
+
+    Args:
+      folder: holds one folder for each step that was saved.
+      keep: how many of the newest stay; the one of the least validation loss stays besides.
     """
-    with ocp.StandardCheckpointer() as checkpointer:
-        state = checkpointer.restore(path.resolve(), _state(model, optimizer))
-    nnx.update(model, state["model"])
-    nnx.update(optimizer, state["optimizer"])
+
+    def __init__(self, folder: Path, *, keep: int):
+        newest = policies.LatestN(keep)
+        best = policies.BestN(
+            get_metric_fn=lambda metrics: metrics["validation_loss"],
+            reverse=True,
+            n=1,
+            keep_checkpoints_without_metrics=False,
+        )
+        self._folder = folder.resolve()
+        self._manager = ocp.CheckpointManager(
+            self._folder,
+            options=ocp.CheckpointManagerOptions(
+                step_format_fixed_length=DIGITS,
+                cleanup_tmp_directories=True,
+                preservation_policy=policies.AnyPreservationPolicy([newest, best]),
+            ),
+        )
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._manager.close()
+
+    def save(
+        self,
+        step: int,
+        model: nnx.Module,
+        optimizer: nnx.Optimizer,
+        facts: dict[str, Any],
+        validation_loss: float | None = None,
+    ) -> None:
+        """Saves the state after `step`, with some facts as JSON; once only."""
+        if step in self._manager.all_steps():
+            return
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(_saved(_state(model, optimizer))),
+                facts=ocp.args.JsonSave(facts),
+            ),
+            metrics=None if validation_loss is None else {"validation_loss": validation_loss},
+        )
+
+    def restore_newest(
+        self,
+        model: nnx.Module,
+        optimizer: nnx.Optimizer,
+        tell: Callable[[str], None] = lambda sentence: None,
+    ) -> tuple[int, dict[str, Any]]:
+        """Brings model and optimizer to the newest state that can be read, in place.
+
+        Those that cannot be read are told of, and set aside.
+
+        Returns:
+          The step after which it was saved, and the facts saved with it.
+
+        Raises:
+          NoCheckpoint: where there is none that can be read.
+        """
+        state = _state(model, optimizer)
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                found = self._manager.restore(
+                    step,
+                    args=ocp.args.Composite(
+                        state=ocp.args.StandardRestore(_saved(state)),
+                        facts=ocp.args.JsonRestore(),
+                    ),
+                )
+            except Exception as error:  # whatever a damaged file makes orbax raise
+                tell(f"the checkpoint of step {step} cannot be read ({_first_line(error)})")
+                path = self._folder / f"{step:0{DIGITS}d}"
+                path.rename(path.with_name(path.name + ".unreadable"))
+                self._manager.reload()
+                continue
+            restored = jax.tree.map(_like, state, found["state"])
+            nnx.update(model, restored["model"])
+            nnx.update(optimizer, restored["optimizer"])
+            return step, found["facts"]
+        raise NoCheckpoint("there is no checkpoint that can be read")
 
 
 def _state(model: nnx.Module, optimizer: nnx.Optimizer) -> dict:
     # Random streams are state too, so that what is dropped next goes on where it was.
-    return {"model": nnx.state(model), "optimizer": nnx.state(optimizer)}
+    return {
+        "model": nnx.to_pure_dict(nnx.state(model)),
+        "optimizer": nnx.to_pure_dict(nnx.state(optimizer)),
+    }
+
+
+def _saved(state):
+    """Random keys as the numbers that they are."""
+    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, state)
+
+
+def _like(own, restored):
+    return jax.random.wrap_key_data(restored) if _is_key(own) else restored
+
+
+def _is_key(x) -> bool:
+    return isinstance(x, jax.Array) and jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
+
+
+logging.getLogger("absl").setLevel(logging.WARNING)  # orbax tells of each file that it writes

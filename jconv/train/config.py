@@ -138,6 +138,13 @@ class Log(Section):
     kernels_every: Count = 100  # a file of kernels/
 
 
+class Checkpoints(Section):
+    """How often the state is saved, in steps, and how much of it is kept; the last step counts."""
+
+    every: Count = 500
+    keep: Count = 2  # the newest; the best by validation loss is kept besides
+
+
 Data = Annotated[Digits | FilteredPhotos, Field(discriminator="kind")]
 Model = Annotated[ParallelNetModel | ParallelBlockModel | ConvModel, Field(discriminator="kind")]
 Optimizer = Annotated[Sgd | Adam | AdamW, Field(discriminator="kind")]
@@ -158,6 +165,7 @@ class TrainConfig(Section):
     batch_size: Count = 64
     shift: Annotated[Int, Field(ge=0, le=64)] = 0  # pixels by which images are moved at random
     log: Log = Log()
+    checkpoints: Checkpoints = Checkpoints()
 
     @model_validator(mode="after")
     def _parts_fit(self):

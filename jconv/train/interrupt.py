@@ -1,4 +1,4 @@
-"""Ctrl-C as a request: the step that is under way ends, and what was learned is kept."""
+"""Ctrl-C and SIGTERM as requests: the step that is under way ends, and what was learned is kept."""
 
 import contextlib
 import signal
@@ -8,24 +8,28 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def stop_when_asked() -> Iterator[list[int]]:
-    """While this lasts, Ctrl-C adds to the list that is yielded; a second one interrupts at once.
+    """While this lasts, Ctrl-C and SIGTERM add their numbers to the list that is yielded; a second
+    Ctrl-C interrupts at once.
 
     Signals reach the main thread alone, and elsewhere the list stays empty. A process that was
     started deaf to Ctrl-C, as a shell starts those in the background, stays so.
     """
     asked: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before == signal.SIG_IGN:
-        yield asked
-        return
 
     def ask(number, _):
-        if asked:
+        if asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         asked.append(number)
 
-    signal.signal(signal.SIGINT, ask)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if threading.current_thread() is threading.main_thread():
+        heard = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+    else:
+        heard = {}
     try:
+        for number in heard:
+            signal.signal(number, ask)
         yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in heard.items():
+            signal.signal(number, handler)

@@ -1,5 +1,6 @@
 """The log of a run: metrics by the line, learned kernels by the file, and both for TensorBoard."""
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from tensorboardX import SummaryWriter
 
 from jconv.analysis.pictures import kernel_image
 from jconv.files import atomically
+from jconv.train.config import TrainConfig
 from jconv.train.run_folder import to_json
 
 
@@ -18,13 +20,17 @@ class RunLog:
 
     Args:
       run: the folder.
+      after: the step after which the run goes on; 0 for one that starts.
     """
 
-    def __init__(self, run: Path):
+    def __init__(self, run: Path, after: int = 0):
         self._kernels = run / "kernels"
-        self._kernels.mkdir()
-        self._metrics = open(run / "metrics.jsonl", "w", encoding="utf-8")  # noqa: SIM115
-        self._tensorboard = SummaryWriter(str(run / "tensorboard"), write_to_disk=True)
+        self._kernels.mkdir(exist_ok=True)
+        self._metrics = open(run / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115
+        # TensorBoard leaves out what a run that was killed wrote after this step.
+        self._tensorboard = SummaryWriter(
+            str(run / "tensorboard"), purge_step=after + 1 if after else None, write_to_disk=True
+        )
 
     def __enter__(self) -> "RunLog":
         return self
@@ -60,3 +66,18 @@ def kernels_of(model: nnx.Module) -> dict[str, np.ndarray]:
         for path, leaf in nnx.to_flat_state(nnx.state(model, nnx.Param))
         if path[-1] == "kernel"
     }
+
+
+def rewind(run: Path, step: int, config: TrainConfig) -> None:
+    """Brings the log of a run back to what it was after `step`, where the run goes on."""
+    metrics = run / "metrics.jsonl"
+    if metrics.exists():
+        with open(metrics, encoding="utf-8") as file, atomically(metrics) as kept:
+            for line in file:
+                if not line.endswith("\n") or json.loads(line)["step"] > step:
+                    break
+                kept.write(line)
+    for path in (run / "kernels").glob("*"):
+        number = int(path.stem) if path.stem.isdigit() else -1
+        if not (0 <= number <= step and number % config.log.kernels_every == 0):
+            path.unlink()  # also what Ctrl-C left besides, or a kill half written

@@ -1,5 +1,7 @@
 """The folder of a run: made when all is ready, written so that it can be read at any time."""
 
+import contextlib
+import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -10,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -67,15 +70,55 @@ def check_free(run: Path, *, overwrite: bool) -> None:
     )
 
 
-def create(run: Path, config: BaseModel, *, overwrite: bool) -> None:
-    """Makes the folder, with its config complete and the environment it ran in."""
+class RunBusy(ValueError):
+    """Another process is writing to the run's folder."""
+
+
+@contextlib.contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Keeps every other process from writing to a run's folder, until this ends or is killed.
+
+    Raises:
+      RunBusy: where another one does.
+    """
+    folder = os.open(run, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunBusy(
+                f"{run} is being written by another process. Wait for it to end, stop it, or "
+                f"choose another `--name`."
+            ) from None
+        yield
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
+def create(run: Path, config: BaseModel, *, overwrite: bool) -> Iterator[None]:
+    """Makes the folder, with its config complete and the environment it ran in, and locks it."""
     check_free(run, overwrite=overwrite)
-    if run.exists():
-        shutil.rmtree(run)
-    run.mkdir(parents=True)
+    run.mkdir(parents=True, exist_ok=overwrite)
+    with locked(run):
+        for path in run.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        _begin(run, config)
+        yield
+
+
+def _begin(run: Path, config: BaseModel) -> None:
     content = yaml.safe_dump(_plain(config.model_dump()), sort_keys=False, allow_unicode=True)
     write_text(run / "config.yaml", content)
     write_json(run / "environment.json", environment())
+
+
+def status(run: Path) -> str:
+    """What summary.json says became of a run; "unfinished" where there is none."""
+    try:
+        return json.loads((run / "summary.json").read_text(encoding="utf-8"))["status"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "unfinished"
 
 
 def _plain(content):

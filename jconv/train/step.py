@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 Metrics = dict[str, Float[Array, ""]]
 Loss = Callable[[Array, Array], Float[Array, ""]]
@@ -59,20 +59,59 @@ def train_step(
     targets: Shaped[Array, "n ..."],
     *,
     loss: Loss,
+    halted: Bool[Array, ""] | bool = False,
 ) -> Metrics:
-    """Updates `model` and `optimizer` in place.
+    """Updates `model` and `optimizer` in place; nothing of them where the loss or a gradient is not
+    finite, or `halted` is true.
+
+    Nobody has to wait for the numbers of each step to stop at the first that went bad: the state
+    stays as it was before it.
 
     Returns:
-      Loss, accuracy where there are labels, and the norm of the gradient, before the update.
+      Loss, accuracy where there are labels, and the norm of the gradient, before the update;
+      `halted`, whether there was no update.
     """
 
     def forward(model):
         outputs = model(inputs)
         return loss(outputs, targets), outputs
 
+    before = [nnx.to_pure_dict(nnx.state(node)) for node in (model, optimizer)]
     (value, outputs), grads = nnx.value_and_grad(forward, has_aux=True)(model)
     optimizer.update(model, grads)
-    return {"loss": value, **accuracy(outputs, targets), "grad_norm": optax.tree.norm(grads)}
+    norm = optax.tree.norm(grads)
+    halted = halted | ~jnp.isfinite(value + norm)
+    for node, old in zip((model, optimizer), before, strict=True):
+        new = nnx.to_pure_dict(nnx.state(node))
+        nnx.update(node, jax.tree.map(lambda a, b: jnp.where(halted, a, b), old, new))
+    figures = {"loss": value, **accuracy(outputs, targets), "grad_norm": norm}
+    return figures | {"halted": halted}
+
+
+def first_bad_layer(
+    model: nnx.Module,
+    inputs: Float[Array, "n *shape"],
+    targets: Shaped[Array, "n ..."],
+    *,
+    loss: Loss,
+) -> str:
+    """Where numbers go bad first, in the order of the layers: a parameter, its gradient, the loss.
+
+    Args:
+      model: as before the step, which is not taken.
+      inputs: of the step.
+      targets: of the step.
+      loss: of the run.
+    """
+    grads = nnx.grad(lambda model: loss(model(inputs), targets))(model)
+    found = dict(nnx.to_flat_state(grads))
+    for path, parameter in nnx.to_flat_state(nnx.state(model, nnx.Param)):
+        for what, values in (("", parameter), ("the gradient of ", found[path])):
+            bad = int(jnp.sum(~jnp.isfinite(values[...])))
+            if bad:
+                name = ".".join(map(str, path))
+                return f"{what}{name} has {bad} of {values[...].size} numbers that are not finite"
+    return "the loss is not finite, though no parameter or gradient is"
 
 
 @nnx.jit(static_argnames="loss")

@@ -1,0 +1,232 @@
+"""Runs that were ended, killed or damaged, and what becomes of them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+
+from jconv.cli import main
+from jconv.train import RunFailed, TrainConfig, loop, resume, train
+from jconv.train.run_folder import RunBusy, locked
+
+CONFIG = {
+    "name": "tiny",
+    "data": {"kind": "digits"},
+    "model": {"kind": "parallel_net", "blocks": [{1: 4, 3: 8}], "dropout": 0.2},
+    "optimizer": {"kind": "adam", "learning_rate": 1e-2},
+    "steps": 40,
+    "batch_size": 32,
+    "shift": 1,
+    "log": {"every": 5, "evaluate_every": 20, "kernels_every": 10},
+    "checkpoints": {"every": 10, "keep": 2},
+}
+
+
+def config(**changes):
+    return TrainConfig.model_validate(CONFIG | changes)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    run, _ = train(config(), runs=tmp_path_factory.mktemp("whole"))
+    return run
+
+
+def logged(run):
+    """The lines of metrics.jsonl, without what is timed."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "images_per_second"} for line in lines]
+
+
+def assert_same_bits(run, whole):
+    assert logged(run) == logged(whole)
+    names = [sorted(path.name for path in (r / "kernels").iterdir()) for r in (run, whole)]
+    assert names[0] == names[1]
+    for name in names[0]:
+        with np.load(run / "kernels" / name) as ours, np.load(whole / "kernels" / name) as theirs:
+            for path in theirs:
+                np.testing.assert_array_equal(ours[path], theirs[path])
+    summaries = [json.loads((r / "summary.json").read_text()) for r in (run, whole)]
+    for key in ("status", "steps", "test_loss", "test_accuracy", "validation_loss"):
+        assert summaries[0][key] == summaries[1][key]
+
+
+def at_step(step, act):
+    """A train step that does something before its `step`-th call."""
+    calls = iter(range(1, 10**9))
+    original = loop.train_step
+
+    def train_step(*args, **kwargs):
+        if next(calls) == step:
+            act()
+        return original(*args, **kwargs)
+
+    return train_step
+
+
+def ended(runs, monkeypatch, step, **changes):
+    """A run that an error ended before its `step`-th step."""
+
+    def fail():
+        raise RuntimeError("the power went")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train_step", at_step(step, fail))
+        with pytest.raises(RunFailed):
+            train(config(**changes), runs=runs)
+    return runs / "tiny"
+
+
+@pytest.mark.parametrize("step", [4, 11, 18, 38])
+def test_a_run_goes_on_with_the_same_bits(step, whole, tmp_path, monkeypatch):
+    run = ended(tmp_path, monkeypatch, step)
+    told = []
+    resume(run, tell=told.append)
+    assert told == [f"goes on after step {(step - 1) // 10 * 10} of 40"]
+    assert_same_bits(run, whole)
+
+
+def test_what_a_kill_left_half_written_is_dropped(whole, tmp_path, monkeypatch):
+    run = ended(tmp_path, monkeypatch, 29)
+    with open(run / "metrics.jsonl", "a") as file:
+        file.write('{"step": 30, "loss": 0.')
+    (run / "kernels" / "000030.npz.part").write_bytes(b"PK half")
+    (run / "kernels" / "000030.npz").write_bytes(b"PK")
+    (run / "checkpoints" / "000030.orbax-checkpoint-tmp").mkdir()
+    (run / "summary.json").unlink()
+    resume(run, tell=lambda _: None)
+    assert_same_bits(run, whole)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "gone", "other bytes"])
+def test_a_damaged_checkpoint_is_told_and_the_one_before_taken(
+    damage, whole, tmp_path, monkeypatch
+):
+    run = ended(tmp_path, monkeypatch, 29)
+    for path in (run / "checkpoints" / "000020" / "state").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            if damage == "gone":
+                path.unlink()
+            elif damage == "truncated":
+                path.write_bytes(content[: len(content) // 2])
+            else:
+                path.write_bytes(bytes(255 - byte for byte in content))
+    told = []
+    resume(run, tell=told.append)
+    assert told[0].startswith("the checkpoint of step 20 cannot be read")
+    assert told[1] == "goes on after step 10 of 40"
+    assert_same_bits(run, whole)
+
+
+def test_a_changed_config_is_refused_with_the_difference(tmp_path, monkeypatch):
+    run = ended(tmp_path, monkeypatch, 25)
+    content = yaml.safe_load((run / "config.yaml").read_text())
+    content["optimizer"]["learning_rate"] = 0.5
+    (run / "config.yaml").write_text(yaml.safe_dump(content))
+    before = (run / "metrics.jsonl").read_bytes()
+    with pytest.raises(ValueError, match="optimizer.learning_rate: 0.01 when it was saved, 0.5"):
+        resume(run, tell=lambda _: None)
+    assert (run / "metrics.jsonl").read_bytes() == before
+
+
+def test_what_cannot_be_resumed(whole, tmp_path, capsys):
+    assert main(["resume", str(whole)]) == 2
+    assert "is finished: there is nothing left to do" in capsys.readouterr().err
+    assert main(["resume", str(tmp_path)]) == 2
+    assert "`RUN` must be the folder of a run" in capsys.readouterr().err
+
+
+def test_two_processes_do_not_write_one_run(tmp_path, monkeypatch):
+    run = ended(tmp_path, monkeypatch, 15)
+    with locked(run):
+        for act in (lambda: resume(run), lambda: train(config(), runs=tmp_path, overwrite=True)):
+            with pytest.raises(RunBusy, match="is being written by another process"):
+                act()
+    assert (run / "kernels" / "000010.npz").exists()
+    resume(run, tell=lambda _: None)
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["each step logged", "every 5 steps"])
+def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(at_once, tmp_path, monkeypatch):
+    spoilt = 13
+
+    def spoil(model, optimizer, inputs, *rest, **options):
+        if int(optimizer.step[...]) == spoilt - 1:
+            inputs = inputs.at[0, 0, 0].set(np.inf)
+        return original(model, optimizer, inputs, *rest, **options)
+
+    original = loop.train_step
+    monkeypatch.setattr(loop, "train_step", spoil)
+    log = CONFIG["log"] | {"every": 1 if at_once else 5}
+    with pytest.raises(RunFailed, match=f"step {spoilt} was not taken") as error:
+        train(config(log=log), runs=tmp_path)
+    run = error.value.run
+    assert max(line["step"] for line in logged(run)) < spoilt
+    assert (run / "checkpoints" / f"{spoilt - 1:06d}").is_dir()
+
+
+def test_the_layer_that_went_bad_is_named(tmp_path):
+    rates = {"kind": "sgd", "learning_rate": 1e30}
+    with pytest.raises(RunFailed, match=r"step \d+ was not taken: .*blocks.0.*not finite"):
+        train(config(optimizer=rates), runs=tmp_path)
+
+
+def in_a_process(tmp_path, *words):
+    command = [sys.executable, "-m", "jconv", *words]
+    return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, env=os.environ)
+
+
+def wait_for(happened, seconds=120):
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, f"nothing happened in {seconds} seconds"
+        time.sleep(0.05)
+
+
+def test_sigterm_saves_and_exits_with_0(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(CONFIG | {"steps": 4000}))
+    process = in_a_process(tmp_path, "train", "tiny.yaml")
+    run = tmp_path / "runs" / "tiny"
+    wait_for((run / "checkpoints" / "000010").exists)
+    process.send_signal(signal.SIGTERM)
+    started = time.monotonic()
+    assert process.wait(60) == 0
+    assert time.monotonic() - started < 10
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["status"] == "interrupted" and summary["signal"] == "SIGTERM"
+    assert (run / "checkpoints" / f"{summary['steps']:06d}").is_dir()
+
+
+@pytest.mark.slow
+def test_a_run_killed_fifty_times_ends_with_the_same_bits(tmp_path):
+    """At random moments: while it starts, steps, logs, or writes a checkpoint."""
+    rng = np.random.default_rng()
+    changes = {"steps": 3000, "checkpoints": {"every": 10, "keep": 2}}
+    whole, _ = train(config(**changes), runs=tmp_path / "whole")
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(CONFIG | changes))
+    run, words, kills = tmp_path / "runs" / "tiny", ["train", "tiny.yaml"], 0
+    while kills < 50:
+        before = {path.name for path in (run / "checkpoints").glob("*")}
+        process = in_a_process(tmp_path, *words)
+        moving = lambda: {path.name for path in (run / "checkpoints").glob("*")} - before  # noqa: B023
+        if rng.random() < 0.9:  # else perhaps before the first step
+            wait_for(lambda: moving() or process.poll() is not None)  # noqa: B023
+        time.sleep(rng.exponential(0.3))
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.wait()
+        kills += 1
+        if (run / "config.yaml").exists():
+            words = ["resume", str(run)]
+    if process.poll() != 0:
+        assert main(["resume", str(run)]) == 0
+    assert kills >= 10
+    assert_same_bits(run, whole)
