@@ -11,6 +11,7 @@ from jconv import models
 from jconv.analysis import summarize
 from jconv.models import PUBLISHED, Logits, WeightsError
 from jconv.models.formats import KERAS, OURS, entries
+from jconv.models.weights import _renumbered
 
 # Parameters, and multiply-adds of one image at the network's size, of the convolutions and dense
 # layers. Published: torchvision's documentation for GoogLeNet (6,624,904; 1.498 G), Inception v3
@@ -103,6 +104,18 @@ def weights_of(name, form, rng):
         for entry in entries(model, form)
         if entry.filling is None
     }
+
+
+def test_layers_that_keras_only_numbers_are_counted_from_one():
+    given = {
+        "conv2d_94/kernel": 1, "conv2d_103/kernel": 2, "conv2d_99/kernel:0": 3,
+        "batch_normalization/beta": 4, "predictions/bias": 5, "block1_sepconv1/depthwise_kernel": 6,
+    }  # fmt: skip
+    assert _renumbered(given) == {
+        "conv2d_1.kernel": 1, "conv2d_3.kernel": 2, "conv2d_2.kernel": 3,
+        "batch_normalization_1.beta": 4, "predictions.bias": 5,
+        "block1_sepconv1.depthwise_kernel": 6,
+    }  # fmt: skip
 
 
 FORMS = [(name, form) for name, own in PUBLISHED.items() for form in own.formats]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import yaml
 
 from jconv.cli import main
 from jconv.train import RunFailed, TrainConfig, loop, resume, train
+from jconv.train.log import rewind
 from jconv.train.run_folder import RunBusy, locked
 
 CONFIG = {
@@ -102,6 +104,16 @@ def test_what_a_kill_left_half_written_is_dropped(whole, tmp_path, monkeypatch):
     (run / "summary.json").unlink()
     resume(run, tell=lambda _: None)
     assert_same_bits(run, whole)
+
+
+def test_a_log_is_what_it_was_after_a_step(whole, tmp_path):
+    run = tmp_path / "tiny"
+    shutil.copytree(whole, run)
+    (run / "kernels" / "000013.npz").write_bytes(b"of a Ctrl-C")
+    rewind(run, 20, config())
+    assert [line["step"] for line in logged(run)] == [1, 5, 10, 15, 20]
+    kept = sorted(path.name for path in (run / "kernels").iterdir())
+    assert kept == ["000000.npz", "000010.npz", "000020.npz"]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "gone", "other bytes"])
