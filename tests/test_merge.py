@@ -1,5 +1,6 @@
 """Merged networks against what they were merged from, on structures drawn at random."""
 
+import itertools
 from dataclasses import dataclass
 
 import jax
@@ -15,6 +16,7 @@ from jconv import nn
 from jconv.structure import Refused, merge
 from jconv.structure.elementwise import is_elementwise
 from jconv.structure.merge import SINGLE
+from jconv.structure.parts import part_of
 
 CHANNELS = 4
 SHAPE = (2, 9, 8, CHANNELS)
@@ -399,7 +401,27 @@ def _falsehood(reason, model):
         return "" if any(not m.count_include_pad for m in pools) else reason
     if "nonlinear" in reason:
         return f"{reason}; but it is linear" if is_affine(never_dead(model)) else ""
-    return f"{reason}; but it is a convolution" if is_convolution(model) else ""
+    if not is_convolution(model) or any(
+        not is_convolution(row) for row in neighbours(model) if refusal(row) == reason
+    ):
+        return ""
+    return f"{reason}; but it is a convolution"
+
+
+def neighbours(model):
+    """Pairs of layers in a row: a third may read only what is the same of those that are none."""
+    for _, module in nnx.iter_modules(model):
+        if isinstance(module, nnx.Sequential):
+            yield from (nn.Sequential(pair) for pair in itertools.pairwise(module.layers))
+
+
+def refusal(model):
+    """Why a row is not one convolution; nothing where it is."""
+    try:
+        part_of(model)
+    except Refused as reason:
+        return str(reason)
+    return ""
 
 
 def never_dead(model):

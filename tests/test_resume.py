@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import yaml
+from at_step import at_step
 
 from jconv.cli import main
 from jconv.train import RunFailed, TrainConfig, loop, resume, train
@@ -57,19 +58,6 @@ def assert_same_bits(run, whole):
     summaries = [json.loads((r / "summary.json").read_text()) for r in (run, whole)]
     for key in ("status", "steps", "test_loss", "test_accuracy", "validation_loss"):
         assert summaries[0][key] == summaries[1][key]
-
-
-def at_step(step, act):
-    """A train step that does something before its `step`-th call."""
-    calls = iter(range(1, 10**9))
-    original = loop.train_step
-
-    def train_step(*args, **kwargs):
-        if next(calls) == step:
-            act()
-        return original(*args, **kwargs)
-
-    return train_step
 
 
 def ended(runs, monkeypatch, step, **changes):

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 import yaml
+from at_step import at_step
 from flax import nnx
 
 from jconv.data import load_digits
@@ -201,19 +202,6 @@ def test_what_does_not_fit_the_data_leaves_no_folder_behind(tmp_path):
             config(model={"kind": "parallel_net", "blocks": [{3: 4}] * 5}), runs=tmp_path / "runs"
         )
     assert not (tmp_path / "runs").exists()
-
-
-def at_step(step, act):
-    """A train step that does something before its `step`-th call."""
-    calls = iter(range(1, 10**9))
-    original = loop.train_step
-
-    def train_step(*args, **kwargs):
-        if next(calls) == step:
-            act()
-        return original(*args, **kwargs)
-
-    return train_step
 
 
 @pytest.fixture
