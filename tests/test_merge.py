@@ -1,6 +1,7 @@
 """Merged networks against what they were merged from, on structures drawn at random."""
 
 import itertools
+import re
 from dataclasses import dataclass
 
 import jax
@@ -390,6 +391,7 @@ def outcome(model, seed):
 
 def _falsehood(reason, model):
     """What is false about the reason why a network is not one convolution, if anything."""
+    reason = re.sub(r"^(branch \d+: )+", "", reason)
     if "needs no merging" in reason:
         convs = [m for _, m in nnx.iter_modules(model) if isinstance(m, nnx.Conv)]
         layers = [m for _, m in nnx.iter_modules(model) if isinstance(m, SINGLE)]
