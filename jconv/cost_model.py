@@ -22,6 +22,7 @@ import functools
 import json
 import math
 import operator
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -136,11 +137,10 @@ class CostModel:
         known = [name for name in names if name in self.coefficients]
         counts = features(problem)
         counted = [_summed(self._weights(name, problem), counts) for name in known]
-        # `closeness` to all places, in few and narrow steps: this is what a choice spends most on.
-        at = np.array(coordinates(problem), np.float32) / REACH
-        near = at @ self._scaled
-        near -= self._half_squares
-        near -= at @ at / 2
+        # Logarithms of `closeness` to all places, in one product of float32: the larger part of
+        # what a choice takes is this.
+        at = coordinates(problem)
+        near = np.array([*at, 1.0, _summed(at, at)], np.float32) @ self._squares
         corrections = (self._corrections @ np.exp(near, near)).tolist()
         return {
             name: seconds * math.exp(corrections[self._order[name]])
@@ -156,12 +156,11 @@ class CostModel:
         return np.stack(list(self.corrections.values())).astype(np.float32)
 
     @cached_property
-    def _scaled(self) -> np.ndarray:
-        return np.ascontiguousarray(self.places.T / REACH, np.float32)
-
-    @cached_property
-    def _half_squares(self) -> np.ndarray:
-        return (self._scaled**2).sum(0) / 2
+    def _squares(self) -> np.ndarray:
+        """-|a - b|^2 / (2 REACH^2) for each place b, as the weights of a, 1 and |a|^2."""
+        b = self.places.T
+        weights = [*(2 * b), -(b**2).sum(0), -np.ones(len(self.places))]
+        return np.array(weights, np.float32) / (2 * REACH**2)
 
     def counted(self, name: str, problem: Problem) -> float:
         """The same by counts alone."""
@@ -195,8 +194,12 @@ def read_model(path: Path) -> CostModel:
     )
 
 
-def _summed(weights: Sequence[float], counts: Sequence[float]) -> float:
-    return sum(map(operator.mul, weights, counts))
+if sys.version_info >= (3, 12):
+    _summed = math.sumprod
+else:
+
+    def _summed(weights: Sequence[float], counts: Sequence[float]) -> float:
+        return sum(map(operator.mul, weights, counts))
 
 
 def _version(text: str) -> tuple[int, ...]:

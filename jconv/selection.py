@@ -32,7 +32,7 @@ LEAST_RATIO, LEAST_SECONDS = 1.1, 1e-5
 # Sums of whole numbers are exact, of transforms they are not: these must save so many seconds.
 LEAST_OF_TRANSFORMS = 5e-5
 
-TRANSFORMS = ("winograd", "fft", "overlap_add")
+TRANSFORMS = frozenset(("winograd", "fft", "overlap_add"))
 PREDICTED, MEASURED = "predicted", "measured on this device"
 
 
@@ -169,9 +169,8 @@ def known_seconds(problem: Problem, platform: str) -> tuple[dict[str, float], st
 
 def contenders(problem: Problem) -> list[str]:
     """The algorithms that can do a problem, without those that would only hand it on to XLA."""
-    dense = problem.window.is_dense
     alone = problem.pairs == problem.groups == 1
-    handed_on = {"phases": dense, "split": alone}
+    handed_on = {"phases": problem.window.is_dense, "split": alone}
     return [
         name
         for name, algorithm in ALGORITHMS.items()

@@ -72,7 +72,8 @@ class Window:
     @cached_property
     def is_dense(self) -> bool:
         """Whether it has no gaps: all strides and dilations are 1."""
-        return set(self.stride) | set(self.dilation) | set(self.input_dilation) <= {1}
+        gaps = (*self.stride, *self.dilation, *self.input_dilation)
+        return gaps.count(1) == len(gaps)
 
     @cached_property
     def span(self) -> Sizes:

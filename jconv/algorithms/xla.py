@@ -47,10 +47,12 @@ class Xla(Algorithm):
         return y.astype(dtype)
 
     def regime(self, problem: Problem) -> str:
-        words = [super().regime(problem)]
-        words += ["groups"] * (problem.groups > 1) + ["volumes"] * (problem.window.rank > 2)
-        words += ["gaps"] * (math.prod(problem.window.input_dilation) > 1)
-        return ", ".join(words)
+        what, window = super().regime(problem), problem.window
+        if problem.groups > 1:
+            what += ", groups"
+        if window.rank > 2:
+            what += ", volumes"
+        return what if window.is_dense or max(window.input_dilation) == 1 else what + ", gaps"
 
     def cost(self, problem: Problem) -> Cost:
         # XLA may bring any of the three to the order it works in, and pads some inputs first.
