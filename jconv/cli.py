@@ -1,6 +1,7 @@
 """The command line: `jconv VERB ...`, each verb a few lines over a function of the library."""
 
 import contextlib
+import math
 import os
 import re
 import sys
@@ -22,7 +23,7 @@ from jconv.analysis import Summary, summarize
 from jconv.bench.layers import choose_layers
 from jconv.bench.race import Race, problems_of, race
 from jconv.bench.random_layers import draw_problems, random_problems
-from jconv.bench.report import line, race_line, told, write_results
+from jconv.bench.report import file_of, line, race_line, told, write_results
 from jconv.bench.run import MERGED, PASSES, SCANNED, Row, bench_networks, choose_networks
 from jconv.bench.run import bench as run_bench
 from jconv.bench.tune import tune_problems
@@ -42,7 +43,7 @@ from jconv.train import resume as resume_run
 from jconv.train import train as train_run
 from jconv.train.build import build_data, build_model
 from jconv.train.first_step import first_step
-from jconv.tuning import table_path
+from jconv.tuning import VARIABLE, default_path
 
 USAGE = """\
 jconv {version}: a convolution laboratory for JAX
@@ -209,8 +210,9 @@ def summary(words: Sequence[str]) -> int:
         """List the layers of a published network, or of the one that a config describes.
 
         For each: what it is, the shape it puts out, its parameters, its multiply-adds (products
-        summed for one image; padding counts, biases do not), the receptive field of one of its
-        outputs, and the layers it takes its input from.
+        summed for one image; padding counts, biases do not), how many pixels of the image one of
+        its outputs sees, and the layers it takes its input from. Below a published network stands
+        what it was made with, such as whose borders it has.
 
         Args:
           config: a network of `jconv.models`, such as googlenet; a file for `jconv train`, or one
@@ -239,6 +241,8 @@ def _published_summary(name: str, size: int | None) -> Summary:
     published = PUBLISHED[name]
     size = published.size if size is None else size
     model = nnx.eval_shape(lambda: published.make(rngs=nnx.Rngs(0)))
+    if size < model.least:
+        raise ValueError(f"`--size` must be at least {model.least} for {name}. Received: {size}.")
     return summarize(model, (size, size, 3))
 
 
@@ -334,14 +338,14 @@ def bench(words: Sequence[str]) -> int:
           algorithm: jconv's, such as "direct"; a layer that it cannot do ends the run.
           regret: race every algorithm on these layers and on so many random convolutions, drawn
             anew each time, to see what the choice of "auto" costs.
-          out: where results go, without the ending.
+          out: where results go; .json and .png are added.
         """
         if regret is not None and regret < 0:
             raise ValueError(f"`--regret` must be at least 0. Received: {regret}.")
         names = choose_networks(only)
         layers = choose_layers(only, quick, may_be_none=bool(names))
         out.parent.mkdir(parents=True, exist_ok=True)  # told now, not after an hour of timing
-        with out.with_suffix(".json").open("a"):
+        with file_of(out, ".json").open("a"):
             pass
         with Progress(console=Console(stderr=True)) as bar:
             once = len({MERGED, SCANNED}.intersection(names))
@@ -417,7 +421,7 @@ def tune(words: Sequence[str]) -> int:
 
         On the convolutions of a config's training step or, without one, of the published layers
         that `jconv bench` times. What is measured is kept after Ctrl-C, and the table keeps what
-        it has of other convolutions.
+        it has of other convolutions, unless another jaxlib measured it.
 
         Args:
           config: a file for `jconv train`.
@@ -425,12 +429,13 @@ def tune(words: Sequence[str]) -> int:
           random: instead, minutes of random layers, which a cost model can be fitted to.
           seed: of these.
           budget: seconds of measuring for each convolution.
-          out: the table; that of this kind of device in your cache folder if left out.
+          out: the table; that of this kind of device in your cache folder if left out. Another
+            one counts where the environment variable JCONV_TUNING has its path.
         """
-        if not (random >= 0 and budget > 0):  # so that NaN is told too
+        if not (random >= 0 and 0 < budget < math.inf):  # so that NaN is told too
             raise ValueError(
-                f"`--random` must be at least 0 minutes and `--budget` more than 0 seconds. "
-                f"Received: {random} and {budget}."
+                f"`--random` must be at least 0 minutes and `--budget` more than 0 seconds, and "
+                f"finite. Received: {random} and {budget}."
             )
         total = None
         if random:
@@ -447,7 +452,9 @@ def tune(words: Sequence[str]) -> int:
             for result in tune_problems(problems, path=out, budget=budget):
                 bar.console.print(race_line(result), highlight=False)
                 bar.advance(task)
-        return f"The table is {out or table_path(jax.devices()[0].device_kind)}."
+        if out is None:
+            return f"The table is {default_path(jax.devices()[0].device_kind)}."
+        return f"The table is {out}. For `auto` to go by it, set {VARIABLE}={out.resolve()}"
 
     print(_parse(run, "tune", words))
     return OK

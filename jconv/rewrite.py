@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import Primitive
 
@@ -26,6 +27,11 @@ from jconv.plan import Plan, lenient, resolve_plan
 F = TypeVar("F", bound=Callable[..., Any])
 
 lax_conv_p: Primitive = lax.conv_general_dilated_p
+
+# Functions with rules of their own, which JAX may trace much later, when nothing is accelerated
+# any more: that of a gradient of a jitted function, say; and the attributes that hold the rules.
+LATER: tuple[Any, ...] = (jax.custom_vjp, jax.custom_jvp)
+LATER_NAMES = ("fun", "fwd", "bwd", "jvp", "remat_rules")
 
 
 @contextlib.contextmanager
@@ -80,38 +86,58 @@ def accelerate(fn: F, algorithm: str | Algorithm | Plan = "auto") -> F:
 def _intercept() -> None:
     """Puts us before JAX, once: what is bound while no `replacement` is set goes on as before."""
     bind = lax_conv_p.bind
-    call = jax.custom_vjp.__call__
 
     def bind_ours(lhs, rhs, **params):
         plan = replacement.value
-        if plan is None:
+        if plan is None or not _can_do(lhs, rhs, **params):
             return bind(lhs, rhs, **params)
         return conv_general_dilated(lhs, rhs, **params, algorithm=plan)
 
+    lax_conv_p.bind = bind_ours
+    for wrapper in LATER:
+        wrapper.__call__ = _called_within(wrapper.__call__)
+
+
+def _can_do(lhs, rhs, *, padding, dimension_numbers, **_) -> bool:
+    """Whether jconv can what `lax` can: numbers, in space, where all but the batch has a size."""
+    if not all(jnp.issubdtype(operand.dtype, jnp.number) for operand in (lhs, rhs)):
+        return False
+    sizes = [n for axis, n in enumerate(lhs.shape) if axis != dimension_numbers.lhs_spec[0]]
+    sizes += [*rhs.shape, *(side for pair in padding for side in pair)]
+    return len(lhs.shape) > 2 and not any(map(jax.export.is_symbolic_dim, sizes))
+
+
+def _called_within(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The call of such a wrapper, with rules that are ours whenever JAX comes to trace them."""
+
     @functools.wraps(call)
-    def call_ours(function, *args, **kwargs):
+    def call_ours(function, /, *args, **kwargs):
         plan = replacement.value
         return call(function if plan is None else _within(plan, function), *args, **kwargs)
 
-    lax_conv_p.bind = bind_ours
-    jax.custom_vjp.__call__ = call_ours  # type: ignore[method-assign]
+    return call_ours
 
 
 def _within(plan: Plan, function: Any) -> Any:
-    """The same `jax.custom_vjp`, its backward pass, which JAX calls much later, ours too."""
-    if function.bwd is None:
-        return function  # JAX says what is missing
-
-    @functools.wraps(function.bwd)
-    def backward(*args):
-        with replacement(plan):
-            return function.bwd(*args)
-
-    ours = jax.custom_vjp(function.fun, nondiff_argnums=function.nondiff_argnums)
-    ours.defvjp(
-        function.fwd,
-        backward,
-        symbolic_zeros=function.symbolic_zeros,
-        optimize_remat=function.optimize_remat,
-    )
+    """The same wrapped function, each of its functions traced while `replacement` is the plan."""
+    ours = object.__new__(type(function))
+    vars(ours).update(vars(function))
+    for name in LATER_NAMES:
+        if name in vars(ours):
+            setattr(ours, name, _each_within(plan, vars(ours)[name]))
     return ours
+
+
+def _each_within(plan: Plan, rule: Any) -> Any:
+    """A rule, or a tuple with rules in it; what is no function stays."""
+    if isinstance(rule, tuple):
+        return tuple(_each_within(plan, part) for part in rule)
+    if not callable(rule):
+        return rule
+
+    @functools.wraps(rule)
+    def traced(*args, **kwargs):
+        with replacement(plan):
+            return rule(*args, **kwargs)
+
+    return traced

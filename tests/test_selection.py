@@ -110,6 +110,13 @@ def test_sums_cost_two_operations_a_term(name):
     assert algorithm.cost(problem(inputs=4, groups=1)).flops == 2 * 4 * 14 * 14 * 9 * 4
 
 
+def test_bytes_are_those_of_the_dtypes_of_operands_and_result():
+    of = dataclasses.replace(problem(), dtype=jnp.dtype("bfloat16"))
+    x, kernel, y = of.sizes
+    assert of.bytes == 2 * (x + kernel + y)
+    assert dataclasses.replace(of, result=jnp.dtype("float32")).bytes == 2 * (x + kernel) + 4 * y
+
+
 def test_whole_numbers_are_exact():
     whole = dataclasses.replace(problem(), dtype=jnp.dtype("int32"))
     assert jconv.Direct().error_bound(whole) == 0

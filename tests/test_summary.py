@@ -2,11 +2,13 @@ import io
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 from rich.console import Console
 
 import jconv
 from jconv.analysis import summarize
+from jconv.cli import main
 
 
 def rows(summary):
@@ -86,3 +88,45 @@ def test_the_table_fits_a_terminal():
     text = capture.get()
     assert max(map(len, text.splitlines())) <= 80
     assert "blocks.1.branches.2" in text and "385,536" in text and "25,546" in text
+
+
+@pytest.fixture
+def printed(monkeypatch, capsys):
+    """Calls `jconv summary` in a terminal of 80 columns; returns what it prints, line by line."""
+
+    def call(*words):
+        monkeypatch.setenv("COLUMNS", "80")
+        assert main(["summary", *words]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 80
+        return lines
+
+    return call
+
+
+def row_of(lines, name):
+    """The words of a layer's row."""
+    return next(words for line in lines if (words := line.split()) and words[0] == name)
+
+
+def test_the_command_on_a_published_network(printed):
+    lines = printed("googlenet")
+    assert row_of(lines, "conv1")[1:4] == ["112x112x64", "9,536", "118,013,952"]
+    # 192 channels to 64; 96, 128 of 3x3; 16, 32 of 3x3; 32: 155,136 weights, and 736 of norms.
+    assert row_of(lines, "inception3a")[1:5] == ["28x28x256", "155,872", "121,626,624", "43x43"]
+    assert row_of(lines, "pool")[-2:] == ["all", "inception5b"]
+    assert row_of(lines, "total")[1:] == ["6,624,904", "1,498,376,192"]
+    assert any("batch_norm=True" in line for line in lines)
+
+
+def test_the_command_at_another_size_and_depth(printed, capsys):
+    lines = printed("googlenet", "--size", "65", "--depth", "2")
+    assert row_of(lines, "conv1.conv")[1] == "33x33x64"
+    assert row_of(lines, "conv1.norm")[-1] == "conv"
+    assert row_of(lines, "inception5b.join")[1] == "2x2x1024"
+    assert main(["summary", "googlenet", "--size", "14"]) == 2
+    assert "`--size` must be at least 15 for googlenet. Received: 14." in capsys.readouterr().err
+
+
+def test_the_command_tells_the_origin(printed):
+    assert any("origin='tensorflow'" in line for line in printed("efficientnet_lite0"))

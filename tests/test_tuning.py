@@ -12,12 +12,14 @@ import jconv
 from jconv.algorithms.algorithm import Problem
 from jconv.bench import fit
 from jconv.bench.random_layers import KINDS, random_layers
-from jconv.bench.tune import forget_choices, tune_problems
+from jconv.bench.tune import forget_choices, tune, tune_problems
 from jconv.cli import main
 from jconv.cost_model import model_of
 from jconv.selection import choose, contenders
+from jconv.train import TrainConfig, load_config
+from jconv.train.first_step import first_step
 from jconv.train.run_folder import environment
-from jconv.tuning import TuningTable, read_table, write_table
+from jconv.tuning import TuningTable, read_table, table_of, versions, write_table
 from jconv.window import make_window
 
 
@@ -27,11 +29,17 @@ def problem(images=2, size=9, taps=3, groups=1, inputs=4, outputs=4):
     return Problem(window, 1, images, groups, inputs, outputs, f32, f32)
 
 
+def made(seconds, device="cpu", made_with=None):
+    """A table, of this jaxlib if nothing else is said."""
+    return TuningTable(device, seconds, versions() if made_with is None else made_with)
+
+
 @pytest.fixture
 def table(tmp_path, monkeypatch):
     """The path of the table that this process goes by; there is none yet."""
     path = tmp_path / "tables" / "here.json"
     monkeypatch.setenv("JCONV_TUNING", str(path))
+    monkeypatch.setattr("jconv.tuning._gone_by", {})
     forget_choices()
     yield path
     monkeypatch.undo()
@@ -49,7 +57,7 @@ def test_a_table_comes_back_as_it_was_written(table):
 
 def test_what_was_measured_goes_before_what_is_predicted(table):
     slow = dict.fromkeys(contenders(problem()), 1.0) | {"im2col": 1e-9}
-    write_table(TuningTable("cpu", {problem(): slow}), table)
+    write_table(made({problem(): slow}), table)
     choice = choose(problem(), "cpu")
     assert choice.algorithm == "im2col" and "measured on this device" in choice.reason
     assert "predicted" in choose(problem(images=3), "cpu").reason
@@ -60,7 +68,7 @@ def test_what_was_measured_goes_before_what_is_predicted(table):
 
 
 def test_tune_measures_what_a_function_convolves_and_keeps_what_was_there(table):
-    write_table(TuningTable("cpu", {problem(images=7): {"xla": 1.0}}), table)
+    write_table(made({problem(images=7): {"xla": 1.0}}), table)
     x, kernel = jnp.ones((2, 9, 9, 4)), jnp.ones((3, 3, 4, 4))
     loss = lambda kernel: jax.lax.conv_general_dilated(
         x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -73,8 +81,70 @@ def test_tune_measures_what_a_function_convolves_and_keeps_what_was_there(table)
         assert choose(asked, "cpu").algorithm == min(seconds, key=seconds.get)
 
 
+LOSS = lambda kernel: jconv.conv(jnp.ones((2, 9, 9, 4)), kernel).sum()
+
+
+def test_this_process_goes_by_the_table_that_was_tuned_last(table, tmp_path):
+    elsewhere, other, kernel = tmp_path / "t.json", problem(images=7), jnp.ones((3, 3, 4, 4))
+    write_table(made({other: {"direct": 1e-9, "xla": 1.0}}), elsewhere)
+    asked = jconv.tune(LOSS, budget=0.01)(kernel).seconds  # `JCONV_TUNING` names none so far
+    assert read_table(table).seconds == asked and "predicted" in choose(other, "cpu").reason
+
+    tuned = jconv.tune(LOSS, path=elsewhere, budget=0.01)(kernel)
+    assert set(tuned.seconds) == {other, *asked}
+    for one, seconds in tuned.seconds.items():
+        choice = choose(one, "cpu")
+        assert "measured on this device" in choice.reason
+        assert choice.algorithm == min(seconds, key=seconds.get)
+    recorded = environment()["tuning_table"]
+    assert recorded["path"] == str(elsewhere) and recorded["convolutions"] == len(tuned.seconds)
+
+    jconv.tune(LOSS, budget=0.01)(kernel)
+    assert set(read_table(table).seconds) == set(asked)
+    assert "predicted" in choose(other, "cpu").reason
+
+
+OLD = {"jax": "0.4.0", "jaxlib": "0.4.0"}
+
+
+@pytest.mark.parametrize("made_with", [OLD, {}])
+def test_a_table_of_another_jaxlib_is_left_aside(table, made_with):
+    write_table(made({problem(): {"im2col": 1e-9, "xla": 1.0}}, made_with=made_with), table)
+    with pytest.warns(UserWarning, match="here.json was made with jaxlib"):
+        assert "predicted" in choose(problem(), "cpu").reason
+    assert "predicted" in choose(problem(images=3), "cpu").reason  # told once: warnings are errors
+    assert environment()["tuning_table"] is None
+    for _ in tune_problems([problem(images=5)], path=table, budget=0.01):
+        pass
+    assert list(read_table(table).seconds) == [problem(images=5)]
+    assert read_table(table).made_with == versions()
+    assert "measured" in choose(problem(images=5), "cpu").reason
+
+
+def test_a_table_of_another_patch_release_counts(table):
+    patch = {"jaxlib": ".".join([*versions()["jaxlib"].split(".")[:2], "99"])}
+    write_table(made({problem(): {"im2col": 1e-9, "xla": 1.0}}, made_with=patch), table)
+    assert choose(problem(), "cpu").algorithm == "im2col"
+
+
+def test_a_folder_is_no_table(tmp_path, monkeypatch, table):
+    monkeypatch.setenv("JCONV_TUNING", str(tmp_path))
+    with pytest.raises(ValueError, match="`JCONV_TUNING` must be .* which is a folder"):
+        table_of("cpu")
+    with pytest.raises(ValueError, match="`path` must be the file .* which is a folder"):
+        next(tune_problems([problem()], path=tmp_path, budget=0.01))
+
+
+@pytest.mark.parametrize("budget", ["inf", "nan", "0", "-1"])
+def test_a_budget_is_a_number_of_seconds(budget, capsys):
+    with pytest.raises(ValueError, match="`budget` must be a number of seconds, above 0"):
+        tune(LOSS, budget=float(budget))
+    assert main(["tune", "--only", "conv2", f"--budget={budget}"]) == 2
+    assert "`--budget` more than 0 seconds, and finite" in capsys.readouterr().err
+
+
 def test_a_run_records_the_table_it_went_by(table):
-    write_table(TuningTable("cpu", {problem(): {"xla": 1.0}}), table)
+    write_table(made({problem(): {"xla": 1.0}}), table)
     forget_choices()
     recorded = environment()["tuning_table"]
     assert recorded["path"] == str(table) and recorded["convolutions"] == 1
@@ -98,7 +168,7 @@ def test_a_file_that_is_no_table_is_told(table, content):
 def test_a_table_of_another_device_or_none_is_told(table):
     with pytest.raises(ValueError, match="`JCONV_TUNING` must be the path of a tuning table"):
         choose(problem(), "cpu")
-    write_table(TuningTable("abacus", {}), table)
+    write_table(made({}, "abacus"), table)
     with pytest.raises(ValueError, match="must be of this kind of device, 'cpu'"):
         choose(problem(), "cpu")
     with pytest.raises(ValueError, match="`path` must be that of a table of this kind"):
@@ -108,8 +178,39 @@ def test_a_table_of_another_device_or_none_is_told(table):
 def test_the_command_line_tunes_and_says_where_the_table_is(tmp_path, capsys):
     path = tmp_path / "table.json"
     assert main(["tune", "--random", "0.02", "--budget", "0.01", "--out", str(path)]) == 0
-    assert str(path) in capsys.readouterr().out.replace("\n", "")
+    assert f"set JCONV_TUNING={path}" in capsys.readouterr().out
     assert len(read_table(path).seconds) >= 1
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A config with three convolutions, forward and in the kernel; two of them see images, which
+    have no gradient."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(
+        "{data: {kind: digits}, batch_size: 4, steps: 1,\n"
+        " model: {kind: parallel_net, blocks: [{1: 2, 3: 4}, {3: 4}]}}\n"
+    )
+    step, arguments = first_step(load_config(path, TrainConfig, name="tiny"))
+    return path, jconv.inspect(step)(*arguments)
+
+
+def test_the_command_line_inspects_the_step_of_a_config(config, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    path, found = config
+    assert main(["inspect", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "…" not in shown and all(word in shown for word in ("bytes", "in a gradient", "total"))
+    assert f"{found.multiply_adds:,}" in shown
+    assert len(found.convolutions) == 7 and shown.count("in a gradient") == 4
+
+
+@pytest.mark.slow
+def test_the_command_line_tunes_for_the_step_of_a_config(config, tmp_path, capsys):
+    path, found = tmp_path / "table.json", config[1]
+    assert main(["tune", str(config[0]), "--budget", "0.01", "--out", str(path)]) == 0
+    assert set(read_table(path).seconds) == {c.problem for c in found.convolutions}
+    assert f"set JCONV_TUNING={path}" in capsys.readouterr().out
 
 
 def made_up(count):

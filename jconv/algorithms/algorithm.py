@@ -109,7 +109,8 @@ class Problem:
     @cached_property
     def bytes(self) -> int:
         """Bytes of input, kernel and output, each counted once."""
-        return sum(self.sizes) * self.dtype.itemsize
+        x, kernel, y = self.sizes
+        return (x + kernel) * self.dtype.itemsize + y * (self.result or self.dtype).itemsize
 
     @property
     def itemsize(self) -> int:

@@ -45,7 +45,7 @@ class ReceptiveField:
     """What the output in the middle of one layer sees; printed as a table, drawn by `save`.
 
     Attributes:
-      layers: the fields of all layers that have one, in the order of their calls.
+      layers: the fields of all layers that do not see everything, in the order of their calls.
       layer: the one that is looked at.
       window: the first and the last pixel along each axis that its middle output sees, in theory.
       gradient: root mean square of the derivatives of that output in each pixel, the largest 1.
@@ -119,18 +119,21 @@ def receptive_field(
 ) -> ReceptiveField:
     """Finds what the output in the middle of a layer sees of the input.
 
-    The theoretical field is exact, through branches and strides; the effective one is measured by
-    gradients, on random images, of a random mixture of the layer's channels.
+    The theoretical field is exact, through branches, strides, padding and slices, for outputs off
+    the border (see `jconv.analysis.summarize`); the effective one is measured by gradients, on
+    random images, of a random mixture of the layer's channels.
 
     Args:
       model: called with one array `(n, *input_shape)`, in evaluation.
       input_shape: `(rows, columns, channels)`.
-      layer: its path in the model, as in `jconv summary`; the last that has a field if None.
+      layer: its path in the model, as in `jconv summary`; the last that does not see everything if
+        None.
       images: how many random ones gradients are averaged over.
       seed: draws them.
 
     Raises:
-      ValueError: for a layer that there is none of, or that has no field because it has lost space.
+      ValueError: for a layer that there is none of, or that sees everything: one behind an average
+        over all of space, or that has lost its rows and columns.
 
     Reference: Luo et al., "Understanding the Effective Receptive Field in Deep Convolutional Neural
     Networks" (2016).
@@ -142,7 +145,7 @@ def receptive_field(
     }
     if not found or (layer is not None and layer not in found):
         raise ValueError(
-            f"`layer` must be one of the layers that keep space: {list(found)}. "
+            f"`layer` must be one of those that do not see everything: {list(found)}. "
             f"Received: layer={layer!r}."
         )
     space = tuple(input_shape[:-1])

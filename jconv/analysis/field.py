@@ -1,13 +1,11 @@
 """The receptive field of an output: which pixels of the input it sees, along each axis."""
 
+from __future__ import annotations
+
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from jax.extend.core import JaxprEqn, jaxprs_in_params
-
-from jconv.multiply_adds import shape_of
-from jconv.primitive import conv_p
 from jconv.window import Window
 
 
@@ -28,17 +26,26 @@ class Field:
         """Pixels of the input from the first to the last that is seen."""
         return math.floor(self.high) - math.ceil(self.low) + 1
 
-    def through(self, window: Window, axis: int) -> "Field":
-        """What an output of `window` sees, if its inputs see this."""
-        gap, before = window.input_dilation[axis], window.padding[axis][0]
-        reach = (window.taps[axis] - 1) * window.dilation[axis]
+    def through(
+        self, taps: int = 1, stride: int = 1, dilation: int = 1, before: int = 0, gap: int = 1
+    ) -> Field:
+        """What an output of a window sees, if its inputs see this.
+
+        Args:
+          taps: of the window.
+          stride: inputs between neighbouring outputs.
+          dilation: inputs between neighbouring taps.
+          before: pixels padded before the first input; negative crops.
+          gap: pixels from one input to the next, with zeros between them.
+        """
+        reach = (taps - 1) * dilation
         return Field(
-            jump=self.jump * window.stride[axis] / gap,
+            jump=self.jump * stride / gap,
             low=self.low - self.jump * before / gap,
             high=self.high + self.jump * (reach - before) / gap,
         )
 
-    def __or__(self, other: "Field") -> "Field":
+    def __or__(self, other: Field) -> Field:
         """What is seen by looking at both."""
         return Field(
             jump=max(self.jump, other.jump),
@@ -47,32 +54,56 @@ class Field:
         )
 
 
-def windows(eqn: JaxprEqn) -> Iterator[Window]:
-    """The windows that an equation slides over space, in convolutions and pooling, in order."""
-    name, params = eqn.primitive.name, eqn.params
-    if eqn.primitive is conv_p:
-        yield params["window"]
-    elif name == "conv_general_dilated":
-        x, kernel = map(shape_of, eqn.invars)
-        numbers = params["dimension_numbers"]
-        yield Window(
-            input=tuple(x[axis] for axis in numbers.lhs_spec[2:]),
-            taps=tuple(kernel[axis] for axis in numbers.rhs_spec[2:]),
-            stride=tuple(params["window_strides"]),
-            padding=tuple(params["padding"]),
-            dilation=tuple(params["rhs_dilation"]),
-            input_dilation=tuple(params["lhs_dilation"]),
+# For each spatial axis of the input: the axis of the array that it lies along, and the field there.
+# Empty where everything is seen.
+Seen = dict[int, tuple[int, Field]]
+
+
+def through_window(seen: Seen, window: Window) -> Seen:
+    """What the outputs of a window see, whose inputs see this."""
+    found = {}
+    for i, (axis, (dim, field)) in enumerate(sorted(seen.items())):
+        found[axis] = (
+            dim,
+            field.through(
+                window.taps[i],
+                window.stride[i],
+                window.dilation[i],
+                window.padding[i][0],
+                window.input_dilation[i],
+            ),
         )
-    elif name.startswith("reduce_window"):
-        space = slice(1, -1)
-        yield Window(
-            input=shape_of(eqn.invars[0])[space],
-            taps=tuple(params["window_dimensions"][space]),
-            stride=tuple(params["window_strides"][space]),
-            padding=tuple(params["padding"][space]),
-            dilation=tuple(params["window_dilation"][space]),
-            input_dilation=tuple(params["base_dilation"][space]),
-        )
-    for inner in jaxprs_in_params(params):
-        for inner_eqn in inner.eqns:
-            yield from windows(inner_eqn)
+    return found
+
+
+def placed(seen: Seen, shape: Sequence[int], dims: Sequence[int]) -> Seen:
+    """The same if its axes lie along `dims`, in order; a single pixel may lie along any of them."""
+    fits = len(seen) == len(dims) and all(
+        dim == own or (dim < len(shape) and shape[dim] == shape[own] == 1)
+        for dim, (_, (own, _)) in zip(dims, sorted(seen.items()), strict=True)
+    )
+    if not fits:
+        return {}
+    return {axis: (dims[i], field) for i, (axis, (_, field)) in enumerate(sorted(seen.items()))}
+
+
+def joined(seen: Sequence[Seen | None]) -> Seen:
+    """What is seen by looking at all of these; None is what does not depend on the input."""
+    found = [own for own in seen if own is not None]
+    if len({tuple((axis, dim) for axis, (dim, _) in sorted(own.items())) for own in found}) > 1:
+        return {}
+    union = found[0]
+    for other in found[1:]:
+        union = {a: (dim, field | other[a][1]) for a, (dim, field) in union.items()}
+    return union
+
+
+def moved(seen: Seen | None, to: Callable[[int], int | None]) -> Seen:
+    """The same along other axes of the array; everything where one is lost."""
+    found: Seen = {}
+    for axis, (dim, field) in (seen or {}).items():
+        place = to(dim)
+        if place is None:
+            return {}
+        found[axis] = place, field
+    return found

@@ -9,20 +9,21 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
-from operator import or_
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.extend.core import Jaxpr, JaxprEqn, Literal, Primitive
+from jax.extend.core import Jaxpr, Literal, Primitive
 from rich import box
 from rich.table import Table
 
-from jconv.analysis.field import Field, windows
+from jconv.analysis.field import Field, Seen, joined, placed, through_window
+from jconv.analysis.seen import seen_by_results
 from jconv.multiply_adds import multiply_adds, of_equation, shape_of
+from jconv.nn import LocalConv
 from jconv.nn.calls import calls_through, in_evaluation
+from jconv.window import Window
 
 INPUT = "input"
 
@@ -42,6 +43,7 @@ class Layer:
       connected_to: the layers whose outputs it takes.
       fields: what an output sees of the input, one a spatial axis.
       calls_others: whether it is no layer itself but made of layers.
+      window: how it slides, where the trace does not tell.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Layer:
     connected_to: list[str] = field(default_factory=list)
     fields: Fields = ()
     calls_others: bool = False
+    window: Window | None = None
 
     @property
     def receptive_field(self) -> str:
@@ -61,11 +64,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Summary:
-    """The layers of a network in the order of their calls, and their totals."""
+    """The layers of a network in the order of their calls, their totals, and, of a published one,
+    the options that it was made with."""
 
     layers: Sequence[Layer]
     parameters: int
     multiply_adds: int
+    made_with: Mapping[str, Any] = field(default_factory=dict)
 
     def to_depth(self, depth: int) -> Summary:
         """The same with one row for all layers whose paths begin with the same `depth` words."""
@@ -83,16 +88,19 @@ class Summary:
 
     def __rich__(self) -> Table:
         """A table for the terminal, with the totals below."""
-        table = Table(show_footer=True, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table = Table(show_footer=True, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+        if self.made_with:
+            options = (f"{name}={value!r}" for name, value in self.made_with.items())
+            table.caption = f"made with {', '.join(options)}"
         table.add_column("layer", "total", no_wrap=True)
         table.add_column("output", justify="right", no_wrap=True)
         table.add_column("parameters", f"{self.parameters:,}", justify="right", no_wrap=True)
         table.add_column("multiply-adds", f"{self.multiply_adds:,}", justify="right", no_wrap=True)
-        table.add_column("receptive\nfield", justify="right", no_wrap=True)
+        table.add_column("sees", justify="right", no_wrap=True)
         table.add_column("connected to", overflow="fold")
         for layer in self.layers:
             table.add_row(
-                f"{layer.name}\n  [dim]{layer.kind}[/]",
+                f"{layer.name}\n [dim]{layer.kind}[/]",
                 "x".join(map(str, layer.output_shape)),
                 f"{layer.parameters:,}",
                 f"{layer.multiply_adds:,}",
@@ -128,8 +136,11 @@ def summarize(model: nnx.Module, input_shape: Sequence[int], dtype=jnp.float32) 
 
     A layer is a module that calls no other. What the modules around them do and own by themselves,
     if anything, is listed last, as `elsewhere`, and so is what runs inside of `scan`, `cond` and
-    `jit`, into which layers are not followed. Receptive fields are those of convolutions, pooling
-    and pixelwise functions; a function that mixes space in another way is not noticed.
+    `jit`, into which layers are not followed.
+
+    Receptive fields are followed through convolutions, pooling, padding, slices and all functions
+    of single pixels. A border that repeats pixels counts as zeros do. What mixes space in another
+    way, such as an average over all of it, is taken to see everything, and so is all behind it.
 
     Args:
       model: called with one array `(1, *input_shape)`.
@@ -161,7 +172,7 @@ def summarize(model: nnx.Module, input_shape: Sequence[int], dtype=jnp.float32) 
                 multiply_adds=totals[1] - done,
             )
         )
-    return Summary(layers, *totals)
+    return Summary(layers, *totals, made_with=dict(getattr(model, "made_with", ())))
 
 
 # Marks an array on its way into or out of a call. It exists in traces only.
@@ -177,6 +188,8 @@ def _marked(model: nnx.Module, calls: list[Layer]) -> Iterator[None]:
 
     def marked(path: tuple, module: nnx.Module, call, *args, **kwargs):
         layer = Layer(_name(path), _kind(module))
+        if isinstance(module, LocalConv):
+            layer.window = module.geometry
         if id(module) not in seen:  # what is called twice has learned once
             layer.parameters = _count(module)
         seen.add(id(module))
@@ -210,43 +223,42 @@ def _connected(jaxpr: Jaxpr, calls: list[Layer], source: Layer) -> list[Layer]:
     """Follows the arrays through the trace; returns the calls that are layers, filled in."""
     start = jaxpr.invars[-1]
     origins: dict[Any, list[str]] = {start: [source.name]}  # the last layers before an array
-    fields: dict[Any, Fields] = {start: source.fields}  # what its pixels see
+    itself: Seen = {axis: (axis + 1, own) for axis, own in enumerate(source.fields)}
+    seen: dict[Any, Seen | None] = {start: itself}
     open_layers: list[Layer] = []
+    entered: list[Seen] = []  # what the open layer's inputs see
     for eqn in jaxpr.eqns:
-        taken = [v for v in eqn.invars if not isinstance(v, Literal) and v in origins]
+        operands = [None if isinstance(v, Literal) else v for v in eqn.invars]
+        taken = [v for v in operands if v in origins]
         origin = list(dict.fromkeys(name for v in taken for name in origins[v]))
-        field = _through(eqn, _union([fields[v] for v in taken]))
+        results = seen_by_results(eqn, [seen.get(v) for v in operands])
         if eqn.primitive is mark_p:
             layer = calls[eqn.params["index"]]
-            if len(field) != len(shape_of(eqn.outvars[0])) - 2:
-                field = ()  # space is gone, so everything was looked at
             if not layer.calls_others:
                 if eqn.params["entering"]:
                     layer.connected_to = list(dict.fromkeys([*layer.connected_to, *origin]))
                     open_layers.append(layer)
+                    entered += [own for own in results if own is not None]
                 else:
-                    layer.output_shape = shape_of(eqn.outvars[0])[1:]
-                    layer.fields, origin = field, [layer.name]
+                    if layer.window is not None and entered:
+                        results = [through_window(joined(entered), layer.window)]
+                    shape = shape_of(eqn.outvars[0])
+                    layer.output_shape = shape[1:]
+                    layer.fields, origin = _fields(results[0], shape), [layer.name]
                     open_layers.clear()
+                    entered.clear()
         elif open_layers:
             open_layers[-1].multiply_adds += of_equation(eqn)
         if taken:
             origins |= dict.fromkeys(eqn.outvars, origin)
-            fields |= dict.fromkeys(eqn.outvars, field)
+            seen |= dict(zip(eqn.outvars, results, strict=True))
     return [layer for layer in calls if not layer.calls_others]
 
 
-def _union(fields: list[Fields]) -> Fields:
-    if not fields or () in fields:
-        return ()
-    return tuple(reduce(or_, axis) for axis in zip(*fields, strict=True))
-
-
-def _through(eqn: JaxprEqn, fields: Fields) -> Fields:
-    """What the results of `eqn` see: its windows, one after another, on what its inputs see."""
-    for window in windows(eqn):
-        fields = tuple(f.through(window, axis) for axis, f in enumerate(fields))
-    return fields
+def _fields(seen: Seen | None, shape: Sequence[int]) -> Fields:
+    """The fields along the axes between the batch and the channels; none where space is gone."""
+    found = placed(seen or {}, shape, range(1, len(shape) - 1))
+    return tuple(own for _, (_, own) in sorted(found.items()))
 
 
 def _parent(name: str) -> str:

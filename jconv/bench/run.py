@@ -44,6 +44,8 @@ class Row:
       interval: where that median lies with 95 % confidence, by contender.
       compile_seconds: of the first call, by contender; torch has none.
       multiply_adds: of one forward pass.
+      convolutions: how many a pass has for each of the forward pass: one for itself, and one for
+        each gradient, of input and kernel.
     """
 
     layer: str
@@ -54,12 +56,12 @@ class Row:
     interval: dict[str, tuple[float, float]]
     compile_seconds: dict[str, float]
     multiply_adds: int = field(repr=False)
+    convolutions: int = field(repr=False)
 
     @property
     def gflops(self) -> float:
         """Arithmetic that the definition asks for, each gradient as much as the forward pass."""
-        times = 3 if self.which == "gradients" else 1
-        return 2e-9 * times * self.multiply_adds / self.seconds["jconv"]
+        return 2e-9 * self.convolutions * self.multiply_adds / self.seconds["jconv"]
 
 
 def bench(
@@ -90,7 +92,9 @@ def bench(
         }
         for which in PASSES:
             calls = {name: calls[which] for name, calls in contenders.items() if calls}
-            rows.append(_row(layer.name, layer.kind, which, calls, budget, multiply_adds(layer)))
+            count = convolutions(which, of_examples=layer.examples)
+            macs = multiply_adds(layer)
+            rows.append(_row(layer.name, layer.kind, which, calls, budget, macs, count))
             each(rows[-1])
         jax.clear_caches()
     return rows
@@ -141,12 +145,12 @@ def _network_rows(name: str, quick: bool, budget: float) -> Iterator[Row]:
         arguments = (network.parameters, network.x)
         for which, f in zip(PASSES, (network.forward, network.gradient), strict=True):
             calls = {"jconv": _jitted(accelerate(f), *arguments), "lax": _jitted(f, *arguments)}
-            yield _row(name, "network", which, calls, budget, _multiply_adds_of(network))
+            macs = _multiply_adds_of(network)
+            yield _row(name, "network", which, calls, budget, macs, convolutions(which))
 
 
 def _multiply_adds_of(network: Network) -> int:
-    found = inspect(network.forward)(network.parameters, network.x).convolutions
-    return sum(convolution.multiply_adds for convolution in found)
+    return inspect(network.forward)(network.parameters, network.x).multiply_adds
 
 
 def _merged_inception(quick: bool, budget: float) -> Row:
@@ -158,7 +162,7 @@ def _merged_inception(quick: bool, budget: float) -> Row:
         "lax": _jitted(plain.forward, plain.parameters, x),
         "unmerged": _jitted(accelerate(plain.forward), plain.parameters, x),
     }
-    return _row(MERGED, "network", "forward", calls, budget, _multiply_adds_of(merged))
+    return _row(MERGED, "network", "forward", calls, budget, _multiply_adds_of(merged), 1)
 
 
 def _scanned_steps(count: int, budget: float) -> Row:
@@ -186,7 +190,7 @@ def _scanned_steps(count: int, budget: float) -> Row:
         "in turn": in_turn,
     }
     macs = count * _multiply_adds_of(network)
-    return _row(SCANNED, "network", "gradients", calls, budget, macs)
+    return _row(SCANNED, "network", "gradients", calls, budget, macs, convolutions("gradients"))
 
 
 def _jitted(f: Callable, *arguments) -> Call:
@@ -195,7 +199,13 @@ def _jitted(f: Callable, *arguments) -> Call:
 
 
 def _row(
-    name: str, kind: str, which: str, calls: dict[str, Call], budget: float, multiply_adds: int
+    name: str,
+    kind: str,
+    which: str,
+    calls: dict[str, Call],
+    budget: float,
+    multiply_adds: int,
+    convolutions: int,
 ) -> Row:
     first = {name: seconds(call) for name, call in calls.items()}
     second = {name: seconds(call) for name, call in calls.items()}
@@ -211,7 +221,20 @@ def _row(
         interval={who: interval(times[who], ours) for who in times if who != "jconv"},
         compile_seconds={n: max(0.0, first[n] - second[n]) for n in calls if n != "torch"},
         multiply_adds=multiply_adds,
+        convolutions=convolutions,
     )
+
+
+def convolutions(which: str, *, of_examples: bool = False) -> int:
+    """Of a pass, for each of the forward pass: `Row.convolutions`.
+
+    Args:
+      which: one of `PASSES`.
+      of_examples: whether the gradients are those in the kernel alone, one for each example.
+    """
+    if which == "forward":
+        return 1
+    return 2 if of_examples else 3
 
 
 def multiply_adds(layer: Layer) -> int:

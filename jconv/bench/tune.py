@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -13,7 +14,16 @@ import jax
 from jconv.bench.race import Race, race
 from jconv.inspection import inspect
 from jconv.selection import choose
-from jconv.tuning import TuningTable, read_table, table_of, table_path, versions, write_table
+from jconv.tuning import (
+    TuningTable,
+    default_path,
+    go_by,
+    read_table,
+    table_of,
+    versions,
+    write_table,
+)
+from jconv.window import received
 
 SAVE_EVERY = 30.0  # seconds; what was measured until then survives a Ctrl-C
 
@@ -23,28 +33,40 @@ def tune(
 ) -> Callable[..., TuningTable]:
     """Measures every algorithm on each convolution of a function, on the default device.
 
-    From then on `algorithm="auto"` goes by what was measured, in this process and in those to
-    come, wherever the same shapes turn up. Functions that are compiled already stay as they are.
+    From then on `algorithm="auto"` goes by this table in this process, and in those to come where
+    `path` is None or `JCONV_TUNING` names it, wherever the same shapes turn up. Functions that are
+    compiled already stay as they are.
 
     Args:
       fn: any function of JAX, such as a model or a training step; see `jconv.inspect`.
       path: the table's file; that of this kind of device in the user's cache folder if None.
-        What it has of other convolutions stays.
+        What it has of other convolutions stays, unless another jaxlib measured it.
       budget: seconds of measuring for each distinct convolution, as far as few rounds allow.
 
     Returns:
       A function of what `fn` takes, which measures and returns the whole table.
 
     Raises:
-      ValueError: for an `fn` that cannot be called, or a file that is no table of this device.
+      ValueError: for an `fn` that cannot be called, a budget that is not a number of seconds, or a
+        file that is no table of this device.
     """
+    if not 0 < budget < math.inf:
+        raise ValueError(
+            f"`budget` must be a number of seconds, above 0 and finite. "
+            f"{received('budget', budget)}"
+        )
     inspected = inspect(fn)
 
     @functools.wraps(fn)
     def tuned(*args, **kwargs) -> TuningTable:
-        problems = [c.problem for c in inspected(*args, **kwargs).convolutions]
-        for _ in tune_problems(problems, path=path, budget=budget):
+        def problems():
+            # Choosing reads the table, which there is only once measuring has begun.
+            yield from (c.problem for c in inspected(*args, **kwargs).convolutions)
+
+        for _ in tune_problems(problems(), path=path, budget=budget):
             pass
+        go_by(_path(path), jax.devices()[0].device_kind)
+        forget_choices()
         return read_table(_path(path))
 
     return tuned
@@ -53,16 +75,25 @@ def tune(
 def tune_problems(problems, *, path: Path | str | None, budget: float) -> Iterator[Race]:
     """Measures problems one by one, each once, and writes them to a table with what it had.
 
+    A table of another jaxlib is begun anew: its times and these are not to be compared.
+
     Yields:
       Each race, once it is over. The table is complete when the iterator is exhausted or closed.
     """
     path, device = _path(path), jax.devices()[0].device_kind
-    table = read_table(path) if path.exists() else TuningTable(device, {}, versions())
+    if path.is_dir():
+        raise ValueError(
+            f"`path` must be the file of a tuning table. Received: {path}, which is a folder. "
+            f"Name a file in it, such as {path / 'tuning.json'}."
+        )
+    new = TuningTable(device, {}, versions())
+    table = read_table(path) if path.exists() else new
     if table.device != device:
         raise ValueError(
             f"`path` must be that of a table of this kind of device, {device!r}. "
             f"Received: {path}, which is of {table.device!r}. Choose another."
         )
+    table = table if table.is_current else new
     write_table(table, path)  # a place that cannot be written is told before anything is timed
     found, saved = {}, time.monotonic()
     try:
@@ -93,4 +124,4 @@ def _distinct(problems: Iterable) -> Iterator:
 
 
 def _path(path: Path | str | None) -> Path:
-    return Path(path) if path is not None else table_path(jax.devices()[0].device_kind)
+    return Path(path) if path is not None else default_path(jax.devices()[0].device_kind)

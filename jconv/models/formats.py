@@ -42,7 +42,8 @@ WORDS = {
 
 # What Keras's networks without a scale in their norms multiply by.
 NO_SCALE = {r"\.gamma$": 1.0}
-SYMMETRIC = Pixels(*HALF, crop=0.8975)
+SYMMETRIC = Pixels(*HALF)
+SYMMETRIC_333 = Pixels(*HALF, crop=299 / 333)  # of 333 pixels the middle 299, as in timm's tables
 AS_TORCH, AS_TENSORFLOW = {"origin": "torch"}, {"origin": "tensorflow"}
 
 KERAS_LAYERS = {"conv": "conv2d", "norm": "batch_normalization"}
@@ -62,6 +63,10 @@ class Format:
       trailing: axes of one pixel that tensors of some names end in, by pattern.
       pixels: how the images were made that published weights were learned from.
       absent: tensors that the library does not have, by pattern: what ours are filled with.
+      flattened: rows, columns and channels of what a dense layer takes flattened, by pattern of its
+        weight: we lay channels out last, torch first.
+      otherwise: how the library makes its network of the other origin, under the same names; None
+        where it has none.
       numbered: pattern of our variables whose layers Keras names by their number alone.
       depthwise: whether Keras has depthwise layers, and not convolutions in groups of one channel.
     """
@@ -73,6 +78,8 @@ class Format:
     trailing: Mapping[str, int] = field(default_factory=dict)
     pixels: Pixels = Pixels()
     absent: Mapping[str, float] = field(default_factory=dict)
+    flattened: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    otherwise: str | None = None
     numbered: str | None = None
     depthwise: bool = True
 
@@ -86,8 +93,8 @@ class Entry:
       name: of the tensor.
       shape: of the tensor.
       variable: ours.
-      order: of our axes in the tensor.
-      core: the tensor's shape by this order alone.
+      split: our shape, with what the library orders differently along axes of its own.
+      order: of these axes in the tensor.
       filling: what it is where the library does not have it; None where it does.
     """
 
@@ -95,18 +102,18 @@ class Entry:
     name: str
     shape: tuple[int, ...]
     variable: nnx.Variable
+    split: tuple[int, ...]
     order: tuple[int, ...]
-    core: tuple[int, ...]
     filling: float | None
 
     def outward(self, ours: np.ndarray) -> np.ndarray:
         """Our array as the library has it."""
-        return ours.transpose(self.order).reshape(self.shape)
+        return ours.reshape(self.split).transpose(self.order).reshape(self.shape)
 
     def inward(self, theirs: np.ndarray) -> np.ndarray:
         """The library's array as we have it."""
-        ordered = tuple(self.variable.shape[axis] for axis in self.order)
-        return theirs.reshape(ordered).transpose(np.argsort(self.order))
+        ordered = theirs.reshape([self.split[axis] for axis in self.order])
+        return ordered.transpose(np.argsort(self.order)).reshape(self.variable.shape)
 
 
 def entries(model: Network, form: Format) -> list[Entry]:
@@ -123,11 +130,14 @@ def entries(model: Network, form: Format) -> list[Entry]:
             name = f"{KERAS_LAYERS[path[-1]]}_{numbers[path[-1]]}.{own.get(word, word)}"
         for pattern, replacement in rules:
             name = pattern.sub(replacement, name)
-        ones = next((n for p, n in form.trailing.items() if re.search(p, name)), 0)
-        order, core = _layout(owner, word, variable.shape, form)
+        ones = _first_match(form.trailing, name) or 0
+        split = variable.shape
+        order, core = _layout(owner, word, split, form)
         shape = (*core, *(1,) * ones)
-        filling = next((v for p, v in form.absent.items() if re.search(p, name)), None)
-        found.append(Entry(ours, name, shape, variable, order, core, filling))
+        if flat := _first_match(form.flattened, name):
+            split, order = (*flat, split[-1]), (3, 2, 0, 1)
+        filling = _first_match(form.absent, name)
+        found.append(Entry(ours, name, shape, variable, split, order, filling))
     return found
 
 
@@ -150,6 +160,11 @@ def _variables(
         ]
         for word, value in sorted(own, key=lambda item: FIRST.get(item[0], 9)):
             yield list(map(str, path)), module, word, value
+
+
+def _first_match(by_pattern: Mapping[str, Any], name: str) -> Any:
+    """What the first pattern that a name has in it stands for; None where there is none."""
+    return next((v for pattern, v in by_pattern.items() if re.search(pattern, name)), None)
 
 
 def _layout(

@@ -35,7 +35,8 @@ def googlenet(
     algorithm="auto",
     rngs: nnx.Rngs,
 ) -> Network:
-    """Makes GoogLeNet, for images of 224x224 or any size above 32.
+    """Makes GoogLeNet, for images of 224x224 or any others of at least 15x15; 31x31 without
+    normalisation.
 
     With batch normalisation it is torchvision's, 6,624,904 parameters, whose largest kernels are
     3x3; without, the published one, which has 5x5, biases, and local response normalisation.
@@ -70,7 +71,8 @@ def googlenet(
         if auxiliary and name in ("inception4a", "inception4d"):
             heads[name] = AuxiliaryHead(features, num_classes, **own)
     layers |= classifier(features, num_classes, dropout=dropout, rngs=rngs)
-    return Network(layers, heads)
+    made_with = dict(batch_norm=batch_norm, largest=largest, dropout=dropout)
+    return Network(layers, heads, least=15 if batch_norm else 31, made_with=made_with)
 
 
 # From our names to torchvision's.
@@ -88,4 +90,12 @@ TORCHVISION = (
     (r"^dense\.", "fc."),
 )
 
-FORMATS = (Format("torchvision", TORCH, TORCHVISION, pixels=SYMMETRIC),)
+FORMATS = (
+    Format(
+        "torchvision",
+        TORCH,
+        TORCHVISION,
+        pixels=SYMMETRIC,
+        flattened={r"^aux\d\.fc1\.weight$": (4, 4, 128)},
+    ),
+)

@@ -8,7 +8,7 @@ from typing import Any
 
 from flax import nnx
 
-from jconv.models.formats import KERAS, NO_SCALE, SYMMETRIC, TORCH, Format
+from jconv.models.formats import KERAS, NO_SCALE, SYMMETRIC_333, TORCH, Format
 from jconv.models.network import Network, classifier
 from jconv.nn import (
     ConvNorm,
@@ -25,7 +25,8 @@ from jconv.nn import (
 def inception_resnet_v2(
     num_classes: int = 1000, *, dropout: float = 0.2, algorithm="auto", rngs: nnx.Rngs
 ) -> Network:
-    """Makes Inception-ResNet v2, for images of 299x299 or any size above 75: 55,843,464 parameters.
+    """Makes Inception-ResNet v2, for images of 299x299 or any others of at least 75x75:
+    55,843,464 parameters.
 
     Args:
       num_classes: logits to give.
@@ -52,7 +53,7 @@ def inception_resnet_v2(
         "conv7b": ConvNorm(2080, 1536, 1, **own),
         **classifier(1536, num_classes, dropout=dropout, rngs=rngs),
     }
-    return Network(layers)
+    return Network(layers, least=75, made_with=dict(dropout=dropout))
 
 
 # From our names to timm's.
@@ -84,12 +85,12 @@ KERAS_NAMES = (
 )
 
 FORMATS = (
-    Format("timm", TORCH, TIMM, pixels=SYMMETRIC),
+    Format("timm", TORCH, TIMM, pixels=SYMMETRIC_333),
     Format(
         "keras",
         KERAS,
         KERAS_NAMES,
-        pixels=SYMMETRIC,
+        pixels=SYMMETRIC_333,
         absent=NO_SCALE,
         numbered=r"^(?!conv7b).*\.(conv|norm)\.\w+$",
     ),

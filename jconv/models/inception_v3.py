@@ -31,9 +31,10 @@ def inception_v3(
     algorithm="auto",
     rngs: nnx.Rngs,
 ) -> Network:
-    """Makes Inception v3, for images of 299x299 or any size above 75.
+    """Makes Inception v3, for images of 299x299 or any others of at least 75x75.
 
-    It has 27,161,264 parameters with its auxiliary head, 23,834,568 without.
+    It has 27,161,264 parameters with its auxiliary head, 23,834,568 without. The head, which is
+    called while training, sees nothing in images below 299x299: train on those without it.
 
     Args:
       num_classes: logits to give.
@@ -71,7 +72,7 @@ def inception_v3(
     heads = {}
     if auxiliary:
         heads["mixed6e"] = AuxiliaryHeadV3(768, num_classes, **own)
-    return Network(layers, heads)
+    return Network(layers, heads, least=75, made_with=dict(origin=origin, dropout=dropout))
 
 
 def _branches(module: str, *names: str) -> tuple[tuple[str, str], ...]:

@@ -23,7 +23,8 @@ from jconv.nn import (
 def inception_v4(
     num_classes: int = 1000, *, dropout: float = 0.2, algorithm="auto", rngs: nnx.Rngs
 ) -> Network:
-    """Makes Inception v4, for images of 299x299 or any size above 75: 42,679,816 parameters.
+    """Makes Inception v4, for images of 299x299 or any others of at least 75x75:
+    42,679,816 parameters.
 
     Args:
       num_classes: logits to give.
@@ -41,7 +42,7 @@ def inception_v4(
         **{f"c{i}": InceptionV4C(**own) for i in range(1, 4)},
         **classifier(1536, num_classes, dropout=dropout, rngs=rngs),
     }
-    return Network(layers)
+    return Network(layers, least=75, made_with=dict(dropout=dropout))
 
 
 # From our names to timm's, where all modules stand in one row.

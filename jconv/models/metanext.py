@@ -10,6 +10,7 @@ from flax import nnx
 
 from jconv.models.formats import KERAS, TORCH, Format
 from jconv.models.network import Network
+from jconv.models.pixels import Pixels
 from jconv.nn import (
     Conv,
     DepthwiseConv,
@@ -25,7 +26,8 @@ DEPTHS, WIDTHS = (3, 3, 9, 3), (96, 192, 384, 768)
 def convnext_tiny(
     num_classes: int = 1000, *, drop_path: float = 0.0, algorithm="auto", rngs: nnx.Rngs
 ) -> Network:
-    """Makes ConvNeXt-T, for images of 224x224 or any size above 32: 28,589,128 parameters.
+    """Makes ConvNeXt-T, for images of 224x224 or any others of at least 32x32: 28,589,128
+    parameters.
 
     Args:
       num_classes: logits to give.
@@ -41,7 +43,7 @@ def convnext_tiny(
         "norm": norm(WIDTHS[-1]),
         "dense": nnx.Linear(WIDTHS[-1], num_classes, rngs=rngs),
     }
-    return Network(layers)
+    return Network(layers, least=32, made_with=dict(drop_path=drop_path))
 
 
 def inception_next_tiny(
@@ -52,7 +54,8 @@ def inception_next_tiny(
     algorithm="auto",
     rngs: nnx.Rngs,
 ) -> Network:
-    """Makes InceptionNeXt-T, for images of 224x224 or any size above 32: 28,055,680 parameters.
+    """Makes InceptionNeXt-T, for images of 224x224 or any others of at least 32x32:
+    28,055,680 parameters.
 
     Args:
       num_classes: logits to give.
@@ -73,7 +76,7 @@ def inception_next_tiny(
         "dropout": nnx.Dropout(dropout, rngs=rngs if dropout else None),
         "dense": nnx.Linear(hidden, num_classes, rngs=rngs),
     }
-    return Network(layers)
+    return Network(layers, least=32, made_with=dict(drop_path=drop_path, dropout=dropout))
 
 
 def _gelu(x):
@@ -173,8 +176,14 @@ KERAS_CONVNEXT = (
 )
 
 CONVNEXT_FORMATS = (
-    Format("torchvision", TORCH, TORCHVISION_CONVNEXT, trailing={r"layer_scale$": 2}),
-    Format("timm", TORCH, TIMM_CONVNEXT),
+    Format(
+        "torchvision",
+        TORCH,
+        TORCHVISION_CONVNEXT,
+        trailing={r"layer_scale$": 2},
+        pixels=Pixels(crop=224 / 236),
+    ),
+    Format("timm", TORCH, TIMM_CONVNEXT, pixels=Pixels(crop=0.95)),
     Format("keras", KERAS, KERAS_CONVNEXT, depthwise=False),
 )
 INCEPTION_NEXT_FORMATS = (

@@ -56,7 +56,7 @@ def mobilenet_v2(
     algorithm="auto",
     rngs: nnx.Rngs,
 ) -> Network:
-    """Makes MobileNetV2, for images of 224x224 or any size: 3,504,872 parameters.
+    """Makes MobileNetV2, for images of 224x224 or any others: 3,504,872 parameters.
 
     Args:
       num_classes: logits to give.
@@ -76,7 +76,7 @@ def efficientnet_lite0(
     algorithm="auto",
     rngs: nnx.Rngs,
 ) -> Network:
-    """Makes EfficientNet-Lite0, for images of 224x224 or any size: 4,652,008 parameters.
+    """Makes EfficientNet-Lite0, for images of 224x224 or any others: 4,652,008 parameters.
 
     Args:
       num_classes: logits to give.
@@ -115,7 +115,8 @@ def _network(
             )
             features = stage.width
     layers["head"] = ConvNorm(features, HEAD, 1, **own)
-    return Network({**layers, **classifier(HEAD, num_classes, dropout=dropout, rngs=rngs)})
+    layers |= classifier(HEAD, num_classes, dropout=dropout, rngs=rngs)
+    return Network(layers, made_with=dict(origin=origin, dropout=dropout))
 
 
 # From our names to those of torchvision (MobileNetV2), ...
@@ -194,7 +195,13 @@ def _timm(stages: Sequence[Stage]) -> tuple[tuple[str, str], ...]:
 
 MOBILENET_V2_FORMATS = (
     Format("torchvision", TORCH, TORCHVISION, AS_TORCH),
-    Format("timm", TORCH, _timm(MOBILENET_V2), AS_TORCH),
+    Format(
+        "timm",
+        TORCH,
+        _timm(MOBILENET_V2),
+        AS_TORCH,
+        otherwise="timm.create_model('mobilenetv2_100', pad_type='same', bn_eps=1e-3)",
+    ),
     Format("keras", KERAS, KERAS_NAMES, AS_TENSORFLOW, pixels=SYMMETRIC),
 )
 EFFICIENTNET_LITE0_FORMATS = (
@@ -205,5 +212,11 @@ EFFICIENTNET_LITE0_FORMATS = (
         AS_TENSORFLOW,
         pixels=Pixels((127 / 255,) * 3, (128 / 255,) * 3),
     ),
-    Format("timm", TORCH, _timm(EFFICIENTNET_LITE0), AS_TORCH),
+    Format(
+        "timm",
+        TORCH,
+        _timm(EFFICIENTNET_LITE0),
+        AS_TORCH,
+        otherwise="timm.create_model('tf_efficientnet_lite0')",
+    ),
 )

@@ -36,10 +36,20 @@ class Network(nnx.Module):
     Args:
       layers: by name, in the order of their calls.
       auxiliary: heads, by the name of the layer whose output they see.
+      least: rows and columns of the smallest image of which a pixel is left in the end.
+      made_with: options that the tensors do not tell, which `save` writes and `load` reads.
+
+    Raises:
+      ValueError: when called with what are no images, or too small ones.
     """
 
     def __init__(
-        self, layers: Mapping[str, Callable], auxiliary: Mapping[str, nnx.Module] | None = None
+        self,
+        layers: Mapping[str, Callable],
+        auxiliary: Mapping[str, nnx.Module] | None = None,
+        *,
+        least: int = 1,
+        made_with: Mapping[str, Any] | None = None,
     ):
         self.layer_names = tuple(layers)
         for name, layer in layers.items():
@@ -49,6 +59,8 @@ class Network(nnx.Module):
         self.auxiliary = nnx.List(heads.values())
         self.deterministic = False
         self.pixels = Pixels()
+        self.least = least
+        self.made_with = tuple((made_with or {}).items())
 
     def set_view(self, deterministic: bool | None = None) -> None:
         """Called by `nnx.view`: whether auxiliary heads are left out, as in evaluation."""
@@ -56,6 +68,12 @@ class Network(nnx.Module):
             self.deterministic = deterministic
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n classes"] | Logits:
+        if x.ndim != 4 or min(x.shape[1:3]) < self.least:
+            raise ValueError(
+                f"`x` must be images (n, rows, columns, channels) of at least "
+                f"{self.least}x{self.least} pixels. Received: x.shape={x.shape}. "
+                f"{'Resize them.' if x.ndim == 4 else 'Give one image a batch axis by `x[None]`.'}"
+            )
         auxiliary = []
         for name in self.layer_names:
             x = getattr(self, name)(x)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = ((0.5,) * 3, (0.5,) * 3)
@@ -27,8 +27,9 @@ class Pixels:
     crop: float = 0.875
 
     def prepare(self, image: Image.Image, size: int) -> np.ndarray:
-        """An image as `(size, size, 3)`: resized, its middle cut out, normalised."""
-        image = image.convert("RGB")
+        """An image as `(size, size, 3)`: upright, resized, its middle cut out, normalised."""
+        # Cameras write down how they were held, and leave the pixels as they lay.
+        image = ImageOps.exif_transpose(image).convert("RGB")
         scale = round(size / self.crop) / min(image.size)
         width, height = (max(size, round(n * scale)) for n in image.size)
         image = image.resize((width, height), Image.Resampling.BICUBIC)

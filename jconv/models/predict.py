@@ -31,11 +31,16 @@ def predictions(name: str, images: Sequence[Path], weights: Path | None, top: in
       top: how many classes to name.
 
     Raises:
-      ValueError: for an unknown network, no weights, or files that are no images; all of these are
-        told at once.
+      ValueError: for an unknown network, no weights, no images, or files that are none; all of
+        these are told at once.
     """
     if name not in PUBLISHED:
         raise ValueError(f"`NETWORK` must be one of {sorted(PUBLISHED)}. Received: {name!r}.")
+    if not images:
+        raise ValueError(
+            f"`IMAGE` must be at least one file. Received: none. Example: jconv predict {name} "
+            f"photo.jpg"
+        )
     if top < 1:
         raise ValueError(f"`--top` must be at least 1. Received: {top}.")
     opened = _opened(images)

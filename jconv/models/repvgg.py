@@ -15,7 +15,7 @@ A0 = ((2, 48), (4, 96), (14, 192), (1, 1280))  # blocks, and channels, of each s
 
 
 def repvgg_a0(num_classes: int = 1000, *, algorithm="auto", rngs: nnx.Rngs) -> Network:
-    """Makes RepVGG-A0, for images of 224x224 or any size above 32: 9,108,968 parameters.
+    """Makes RepVGG-A0, for images of 224x224 or any others: 9,108,968 parameters.
 
     `jconv.structure.merge` makes one convolution of each block: 8,309,384 parameters.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
@@ -27,12 +28,12 @@ from jconv.models.pixels import Pixels
 from jconv.models.torch_file import TorchFileError, read_torch_file
 
 IGNORED = "num_batches_tracked"  # of PyTorch's batch norms: of no use with a fixed momentum
-PIXELS = "jconv.pixels"  # in the head of a .safetensors file
+PIXELS, MADE_WITH = "jconv.pixels", "jconv.made_with"  # in the head of a .safetensors file
 PICKLED = (".pth", ".pt", ".bin")
 
 
 class WeightsError(ValueError):
-    """What is missing, left over, or of another shape, all of it."""
+    """What is missing, left over, of another shape or no floats, all of it."""
 
 
 def load(name: str, weights: Any, **options) -> Network:
@@ -40,7 +41,13 @@ def load(name: str, weights: Any, **options) -> Network:
 
     The format is told by the tensors' names, and with it whose borders and epsilons the network
     follows; the number of classes, and whether there are auxiliary heads, by which tensors there
-    are. Train it after `model.train()`.
+    are. A file of `save` has the options in it that the network was made with. Train it after
+    `model.train()`.
+
+    Names cannot tell apart what a library calls alike. timm's `efficientnet_lite0` and
+    `tf_efficientnet_lite0` have the same, and are taken for the first, of torch's borders; for the
+    second give `origin="tensorflow"`. So it is with any network that timm made with
+    `pad_type="same"`. `jconv summary` and `model.made_with` tell the origin of a network.
 
     Args:
       name: one of `jconv.models.PUBLISHED`.
@@ -48,12 +55,12 @@ def load(name: str, weights: Any, **options) -> Network:
         `torch.save`, whose tensors are read without running its pickle; a mapping from names to
         arrays (or tensors), such as a torch state dict; a `keras.Model`, or a mapping from its
         variables' paths to arrays.
-      **options: of the network, such as `origin`, in place of what the format says.
+      **options: of the network, such as `origin`, in place of what the format or the file says.
 
     Raises:
       ValueError: for an unknown network, or weights that are none of these.
-      WeightsError: listing every tensor that is missing, left over or of another shape; then
-        nothing is loaded.
+      WeightsError: listing every tensor that is missing, left over, of another shape or not of
+        floats, such as a quantised one; then nothing is loaded.
 
     >>> import numpy as np
     >>> load("googlenet", {"conv1.conv.weight": np.zeros((64, 3, 7, 7))})
@@ -65,9 +72,11 @@ def load(name: str, weights: Any, **options) -> Network:
     form = _format_of(name, given)
     if form.library == KERAS:
         given = _renumbered(given)
-    model = nnx.clone(_outline(name, **{**form.options, **_seen(name, form, given), **options}))
+    head = _head(weights)
+    made_with = {**form.options, **_seen(name, form, given), **_made_with(name, head), **options}
+    model = nnx.clone(_outline(name, **made_with))
     wanted = entries(model, form)
-    _check(name, form, wanted, given)
+    _check(model, name, form, wanted, given)
     for entry in wanted:
         value = given.get(entry.name)
         if value is None:
@@ -75,7 +84,7 @@ def load(name: str, weights: Any, **options) -> Network:
         dtype = entry.variable.get_value().dtype
         entry.variable.set_value(jnp.asarray(entry.inward(value), dtype))
     _start_random_streams(model)
-    model.pixels = _pixels(weights) or form.pixels
+    model.pixels = _pixels(head) or form.pixels
     model.eval()
     return model
 
@@ -87,19 +96,35 @@ def to_torch(name: str, model: Network, library: str | None = None) -> dict[str,
       name: one of `jconv.models.PUBLISHED`.
       model: the network.
       library: `"torchvision"` or `"timm"`, or what else takes weights of this network; the first
-        that does if None.
+        that has it with the model's origin if None.
 
     Raises:
-      ValueError: for an unknown network or library.
+      ValueError: for an unknown network or library, or a model whose borders and epsilons are not
+        those of the library's network. Where it can be made with the model's, a warning says how.
     """
     forms = [form for form in _published(name).formats if form.library == TORCH]
-    chosen = next((form for form in forms if library in (None, form.name)), None)
-    if chosen is None:
+    allowed = [form for form in forms if library in (None, form.name)]
+    if not allowed:
         raise ValueError(
             f"`library` must be one of {[form.name for form in forms]} for {name}. "
             f"Received: library={library!r}."
         )
-    found = entries(model, chosen)
+    origin = dict(model.made_with).get("origin")
+    alike = [form for form in allowed if form.options.get("origin", origin) == origin]
+    chosen = [*alike, *(form for form in allowed if form.otherwise)]
+    if not chosen:
+        raise ValueError(
+            f"`model` must have the borders and epsilons of {allowed[0].name}'s {name}, "
+            f"{allowed[0].options}: with other ones the same weights give other logits. "
+            f"Received: origin={origin!r}. Use another `library`, or train it with that origin."
+        )
+    if not alike:
+        warnings.warn(
+            f"`model` has the borders and epsilons of origin={origin!r}. In {chosen[0].name} its "
+            f"weights give the same logits in {chosen[0].otherwise} alone.",
+            stacklevel=2,
+        )
+    found = entries(model, chosen[0])
     return {
         e.name: np.ascontiguousarray(e.outward(np.asarray(e.variable.get_value()))) for e in found
     }
@@ -108,25 +133,37 @@ def to_torch(name: str, model: Network, library: str | None = None) -> dict[str,
 def save(model: Network, path: Path | str) -> None:
     """Writes the weights of a network to a `.safetensors` file, under their paths in the model.
 
-    The file is there whole or not at all; one of that name is replaced.
+    With them go the options that the tensors do not tell, such as `origin`, and `model.pixels`. The
+    file is there whole or not at all; one of that name is replaced.
 
     Raises:
       OSError: where it cannot be written, such as in a folder that does not exist.
     """
     tensors = {e.name: np.asarray(e.variable.get_value()) for e in entries(model, OURS)}
     with atomically(Path(path), "wb") as file:
-        file.write(serialize(tensors, {PIXELS: json.dumps(asdict(model.pixels))}))
+        head = {PIXELS: asdict(model.pixels), MADE_WITH: dict(model.made_with)}
+        file.write(serialize(tensors, {key: json.dumps(value) for key, value in head.items()}))
 
 
-def _pixels(weights: Any) -> Pixels | None:
-    """What `save` wrote about the images."""
+def _head(weights: Any) -> dict[str, Any]:
+    """What `save` wrote beside the tensors."""
     if not isinstance(weights, str | Path) or Path(weights).suffix in PICKLED:
-        return None
+        return {}
     with safe_open(weights, "numpy") as file:
-        text = (file.metadata() or {}).get(PIXELS)
-    if text is None:
+        texts = file.metadata() or {}
+    return {key: json.loads(texts[key]) for key in (PIXELS, MADE_WITH) if key in texts}
+
+
+def _made_with(name: str, head: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a file. One of another network fails by its tensors, which tells more."""
+    known = signature(PUBLISHED[name].make).parameters
+    return {option: v for option, v in head.get(MADE_WITH, {}).items() if option in known}
+
+
+def _pixels(head: Mapping[str, Any]) -> Pixels | None:
+    if PIXELS not in head:
         return None
-    content = json.loads(text)
+    content = head[PIXELS]
     return Pixels(tuple(content["mean"]), tuple(content["std"]), content["crop"])
 
 
@@ -143,9 +180,10 @@ def _tensors(weights: Any) -> dict[str, np.ndarray]:
     if hasattr(weights, "layers") and hasattr(weights, "weights"):  # a keras.Model
         weights = {variable.path: variable for variable in weights.weights}
     if not isinstance(weights, Mapping) or not weights:
+        empty = " that is empty" if isinstance(weights, Mapping) else ""
         raise ValueError(
             f"`weights` must be a file, a mapping from names to arrays, or a keras.Model. "
-            f"Received: {type(weights).__name__}{' that is empty' * (weights == {})}."
+            f"Received: {type(weights).__name__}{empty}."
         )
     return {str(name): _array(value) for name, value in weights.items()}
 
@@ -155,7 +193,7 @@ def _array(value: Any) -> np.ndarray:
         value = value.detach().cpu()
         if str(value.dtype) == "torch.bfloat16":
             value = value.float()
-        return value.numpy()
+        return (value.int_repr() if getattr(value, "is_quantized", False) else value).numpy()
     return np.asarray(value)
 
 
@@ -216,15 +254,24 @@ def _renumbered(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Keras's variables as `layer.variable`; layers that are only numbered are counted from 1.
 
     Their numbers go on from network to network in a process, so only their order counts.
+
+    Raises:
+      WeightsError: for two variables that would have one name.
     """
-    split = {}
+    split, name_of = {}, dict[tuple[str, str], str]()
     for name, value in given.items():
         words = re.sub(r":\d+$", "", name).split("/")
         layer, word = words[-2:] if len(words) > 1 else (name, "")
         word = re.sub(r"^variable(_\d+)?$", "gamma", word)  # of a layer's scale, which has no name
-        split[layer, "kernel" if word == "depthwise_kernel" and "sep" not in layer else word] = (
-            value
-        )
+        if word == "depthwise_kernel" and "sep" not in layer:
+            word = "kernel"
+        if (layer, word) in split:
+            raise WeightsError(
+                f"`weights` must have one array for each variable of each layer. Received: "
+                f"{name_of[layer, word]!r} and {name!r}, both of which are {layer}/{word}. Give "
+                f"the variables of one network."
+            )
+        split[layer, word], name_of[layer, word] = value, name
     counted = {}
     for kind in ("conv2d", "batch_normalization"):
         found = {
@@ -248,25 +295,43 @@ def _seen(name: str, form: Format, given: Mapping[str, np.ndarray]) -> dict[str,
     return seen
 
 
-def _check(name: str, form: Format, wanted: list[Entry], given: Mapping[str, np.ndarray]) -> None:
+def _check(
+    model: Network,
+    name: str,
+    form: Format,
+    wanted: list[Entry],
+    given: Mapping[str, np.ndarray],
+) -> None:
     shapes = {entry.name: entry.shape for entry in wanted}
     needed = [entry.name for entry in wanted if entry.filling is None]
     missing = [tensor for tensor in needed if tensor not in given]
-    over = [tensor for tensor in given if tensor not in shapes and not tensor.endswith(IGNORED)]
+    ignored = {re.sub(r"running_mean$", IGNORED, tensor) for tensor in shapes}
+    over = [tensor for tensor in given if tensor not in shapes and tensor not in ignored]
     misshapen = [
         f"{tensor} {given[tensor].shape}, not {shape}"
         for tensor, shape in shapes.items()
         if tensor in given and given[tensor].shape != shape
     ]
-    problems = {"missing": missing, "left over": over, "of another shape": misshapen}
+    numbers = [
+        f"{tensor} {given[tensor].dtype}"
+        for tensor in shapes
+        if tensor in given and not jnp.issubdtype(given[tensor].dtype, jnp.floating)
+    ]
+    problems = {
+        "missing": missing,
+        "left over": over,
+        "of another shape": misshapen,
+        "not of floats; quantised weights must be dequantised first": numbers,
+    }
     told = [
         f"{len(found)} {what}:\n    " + "\n    ".join(found)
         for what, found in problems.items()
         if found
     ]
     if told:
+        made = ", ".join(f"{option}={value!r}" for option, value in model.made_with)
         raise WeightsError(
-            f"`weights` must hold every tensor of {name} and no other, by the names of "
+            f"`weights` must hold every tensor of {name}({made}) and no other, by the names of "
             f"{form.name}. Nothing was loaded.\n  " + "\n  ".join(told)
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from flax import nnx
 
-from jconv.models.formats import AS_TENSORFLOW, AS_TORCH, KERAS, SYMMETRIC, TORCH, Format
+from jconv.models.formats import AS_TENSORFLOW, AS_TORCH, KERAS, SYMMETRIC_333, TORCH, Format
 from jconv.models.network import Network, borders, classifier
 from jconv.nn import ConvNorm, SeparableConv, Sequential, XceptionBlock
 
@@ -21,7 +21,8 @@ def xception(
     algorithm="auto",
     rngs: nnx.Rngs,
 ) -> Network:
-    """Makes Xception, for images of 299x299 or any size above 71: 22,855,952 parameters.
+    """Makes Xception, for images of 299x299 or any others of at least 7x7:
+    22,855,952 parameters.
 
     Args:
       num_classes: logits to give.
@@ -52,7 +53,7 @@ def xception(
         "conv4": separable(1536, 2048),
         **classifier(2048, num_classes, dropout=dropout, rngs=rngs),
     }
-    return Network(layers)
+    return Network(layers, least=7, made_with=dict(origin=origin, dropout=dropout))
 
 
 # From our names to timm's (`legacy_xception`).
@@ -99,13 +100,13 @@ KERAS_NAMES = (
 )
 
 FORMATS = (
-    Format("timm", TORCH, TIMM, AS_TORCH, pixels=SYMMETRIC),
+    Format("timm", TORCH, TIMM, AS_TORCH, pixels=SYMMETRIC_333),
     Format(
         "keras",
         KERAS,
         KERAS_NAMES,
         AS_TENSORFLOW,
-        pixels=SYMMETRIC,
+        pixels=SYMMETRIC_333,
         numbered=r"\.shortcut\.(conv|norm)\.\w+$",
     ),
 )

@@ -19,7 +19,7 @@ class InvertedResidual(nnx.Module):
       squeezed: channels of a `SqueezeExcite` after it; None for none.
       activation: after the first two convolutions; there is none after the third.
       rngs: draws the initial kernels.
-      **options: as in `ConvNorm`, of all three.
+      **options: as in `ConvNorm`, of all three; `algorithm` is that of the `SqueezeExcite` too.
 
     Reference: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018).
     """
@@ -47,8 +47,11 @@ class InvertedResidual(nnx.Module):
         self.depthwise = ConvNorm(
             width, width, kernel_size, strides, groups=width, activation=activation, **options
         )
+        algorithm = options.get("algorithm", "auto")
         self.squeeze_excite = (
-            SqueezeExcite(width, squeezed, rngs=rngs) if squeezed is not None else None
+            SqueezeExcite(width, squeezed, algorithm=algorithm, rngs=rngs)
+            if squeezed is not None
+            else None
         )
         self.project = ConvNorm(width, out_features, 1, activation=None, **options)
         self.is_residual = strides == 1 and in_features == out_features

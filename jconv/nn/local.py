@@ -11,7 +11,14 @@ from jconv.convolution import output_shape
 from jconv.local import conv_local
 from jconv.nn.border import bordered
 from jconv.nn.conv import axis_sizes
-from jconv.window import per_axis, resolve_padding_mode, whole
+from jconv.window import (
+    Window,
+    dilated_size,
+    per_axis,
+    resolve_padding,
+    resolve_padding_mode,
+    whole,
+)
 
 ALGORITHMS = ("auto", "direct")
 
@@ -85,6 +92,19 @@ class LocalConv(nnx.Module):
         shape = (*output, *size, in_features // groups, out_features)
         self.kernel = nnx.Param(init(rngs.params(), shape, param_dtype))
         self.bias = nnx.Param(jnp.zeros((*output, out_features), param_dtype)) if use_bias else None
+
+    @property
+    def geometry(self) -> Window:
+        """How the kernels slide: for `jconv.analysis`, as a gather of pixels does not tell."""
+        span = tuple(map(dilated_size, self.kernel_size, self.dilation))
+        return Window(
+            input=self.input_size,
+            taps=self.kernel_size,
+            stride=self.strides,
+            padding=resolve_padding(self.padding, self.input_size, span, self.strides),
+            dilation=self.dilation,
+            input_dilation=(1,) * len(self.kernel_size),
+        )
 
     def __call__(self, x: Num[Array, "n *space ci"]) -> Num[Array, "n *output co"]:
         if x.shape[1:-1] != self.input_size:

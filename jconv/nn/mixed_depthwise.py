@@ -65,6 +65,9 @@ class InceptionDepthwise(nnx.Module):
       rngs: draws the initial kernels.
       **options: as in `Conv`, of all three.
 
+    Raises:
+      ValueError: for a ratio that leaves a kernel no channel, or takes more than there are.
+
     Reference: Yu et al., "InceptionNeXt: When Inception Meets ConvNeXt" (2023), section 3.2.
     """
 
@@ -79,10 +82,10 @@ class InceptionDepthwise(nnx.Module):
         **options,
     ):
         width = int(features * ratio)
-        if width < 1:
+        if not 1 <= width <= features // 3:
             raise ValueError(
-                f"`ratio` must give each kernel at least one of the {features} channels. "
-                f"Received: ratio={ratio!r}."
+                f"`ratio` must give each of three kernels at least one of the {features} channels, "
+                f"and a third at most. Received: ratio={ratio!r}, that is {width} channels each."
             )
         self.widths = (features - 3 * width, width, width, width)
         sizes = ((square_size, square_size), (1, band_size), (band_size, 1))

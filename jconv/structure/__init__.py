@@ -2,5 +2,5 @@
 
 from jconv.structure.affine import Refused as Refused
 from jconv.structure.merge import Merging as Merging
-from jconv.structure.merge import Step as Step
 from jconv.structure.merge import merge as merge
+from jconv.structure.step import Step as Step

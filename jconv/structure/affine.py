@@ -1,43 +1,23 @@
-"""The algebra of convolutions: one after another, side by side, and added, as one convolution.
+"""A convolution as numbers, of which `compose` and `beside` make others.
 
     y[o, f] = bias[f] + sum over t, c of x[o * stride + t - before, c] kernel[t, c, f]
 
-Everything here is exact in real numbers, for every input, or refused. What decides is the border:
-zeros that are padded between two convolutions are not what the first one makes of zeros further
-out. Numbers are kept in float64.
-
-References: Ding et al., "Diverse Branch Block" (2021), transforms I to VI, here for any window; for
-strides, the noble identities in Vaidyanathan, "Multirate Systems and Filter Banks" (1993).
+Everything is exact in real numbers, for every input, or refused. Numbers are kept in float64.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-Pads = tuple[tuple[int, int], ...]
+from jconv.window import Pads
 
 
 class Refused(ValueError):
     """Why something cannot be one convolution."""
-
-
-@dataclass(frozen=True)
-class Border:
-    """Padding that is not a fixed number of zeros: it depends on the input's size or pixels.
-
-    Attributes:
-      padding: as the layer has it, such as `"SAME"` with strides.
-      mode: as in `jconv.conv`.
-    """
-
-    padding: object
-    mode: str = "zeros"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,31 +28,49 @@ class Affine:
       kernel: `(*taps, in / groups, out)`.
       bias: `(out,)`.
       stride: of each axis.
-      pads: zeros before and after each axis, or another border.
+      pads: pixels before and after each axis; a name where they depend on the input's size.
       groups: of channels.
       magnitude: the kernel as sums of absolute products: what its rounding errors are relative to.
       offset: the same of the bias.
       seen: `(*taps,)`, the taps that may be other than zero.
+      mode: what is padded, as in `jconv.conv`; `"zeros"` where nothing is.
+      each: whether it stands for the same on each of any number of channels, and is written for
+        one; what kernel `b` makes of channel `c` is then channel `b * channels + c`.
     """
 
     kernel: np.ndarray
     bias: np.ndarray
     stride: tuple[int, ...]
-    pads: Pads | Border
+    pads: Pads | str
     groups: int
     magnitude: np.ndarray
     offset: np.ndarray
     seen: np.ndarray
+    mode: str = "zeros"
+    each: bool = False
 
     @classmethod
-    def of(cls, kernel, bias, stride, pads, groups: int = 1, dilation=None) -> Affine:
+    def of(
+        cls,
+        kernel,
+        bias,
+        stride,
+        pads: Pads | str,
+        *,
+        groups: int = 1,
+        dilation=None,
+        mode: str = "zeros",
+        each: bool = False,
+    ) -> Affine:
         """From a layer's own numbers."""
         kernel, bias = np.asarray(kernel, np.float64), np.asarray(bias, np.float64)
         rank = kernel.ndim - 2
         seen = np.ones(kernel.shape[:rank], bool)
         if dilation is not None:
             kernel, seen = (_dilated(a, dilation) for a in (kernel, seen))
-        return cls(kernel, bias, tuple(stride), pads, groups, np.abs(kernel), np.abs(bias), seen)
+        magnitude, offset = np.abs(kernel), np.abs(bias)
+        mode = mode if pads_any(pads) else "zeros"
+        return cls(kernel, bias, tuple(stride), pads, groups, magnitude, offset, seen, mode, each)
 
     @property
     def taps(self) -> tuple[int, ...]:
@@ -90,49 +88,52 @@ class Affine:
         return {*self.taps, *self.stride} == {1} and self.pads == ((0, 0),) * len(self.taps)
 
     @property
+    def is_identity(self) -> bool:
+        """Whether each channel stays as it is."""
+        alone = self.kernel.shape[-2] == 1 and self.inputs == len(self.bias)
+        ones = self.is_pointwise and bool(np.all(self.kernel == 1))
+        return alone and ones and not np.any(self.bias)
+
+    @property
     def products(self) -> float:
         """Multiply-adds for each pixel of the input."""
-        return (
-            self.seen.sum()
-            * self.kernel[..., :, :].shape[-2]
-            * len(self.bias)
-            / math.prod(self.stride)
-        )
+        each = self.kernel.shape[-2] * len(self.bias)
+        return self.seen.sum() * each / math.prod(self.stride)
 
 
 def pointwise(scale, shift, rank: int) -> Affine:
     """A scale and a shift of each channel."""
     scale = np.asarray(scale, np.float64).reshape((1,) * rank + (1, -1))
-    shift = np.broadcast_to(np.asarray(shift, np.float64), scale.shape[-1:])
-    return Affine.of(scale, shift, (1,) * rank, ((0, 0),) * rank, scale.shape[-1])
+    groups = scale.shape[-1]
+    return Affine.of(scale, shift, (1,) * rank, ((0, 0),) * rank, groups=groups)
 
 
-def compose(first: Affine, second: Affine) -> Affine:
-    """`second(first(x))`.
+def identity(rank: int, channels: int | None = None) -> Affine:
+    """What leaves each channel as it is: of so many, or of any number."""
+    ones = np.ones(channels or 1)
+    return replace(pointwise(ones, 0 * ones, rank), each=channels is None)
 
-    Raises:
-      Refused: where `second` pads what `first` would not have made of zeros.
-    """
-    if second.inputs != len(first.bias):
-        raise Refused(f"{len(first.bias)} channels come out and {second.inputs} go in")
-    pads = _composed_pads(first, second)
-    groups = math.gcd(first.groups, second.groups)
-    a, b = regrouped(first, groups), regrouped(second, groups)
-    stride = tuple(s * t for s, t in zip(a.stride, b.stride, strict=True))
-    bias = of_constant(b.kernel, a.bias, groups)
-    offset = of_constant(b.magnitude, a.offset, groups)
-    return Affine(
-        _convolved(a.kernel, b.kernel, a.stride, groups),
-        bias + b.bias,
-        stride,
-        pads,
-        groups,
-        _convolved(a.magnitude, b.magnitude, a.stride, groups),
-        offset + b.offset,
-        _convolved(
-            a.seen[..., None, None] + 0.0, b.seen[..., None, None] + 0.0, a.stride, 1
-        )[..., 0, 0] > 0,
-    )  # fmt: skip
+
+def widened(part: Affine, channels: int) -> Affine:
+    """What stands for any number of channels, written out for so many."""
+    kernels = len(part.bias)
+    grouped = kernels == 1 and channels > 1
+
+    def written(kernel: np.ndarray) -> np.ndarray:
+        if grouped:
+            return np.repeat(kernel, channels, -1)
+        own = np.einsum("...ib,cd->...cbd", kernel, np.eye(channels))
+        return own.reshape(*kernel.shape[:-2], channels, kernels * channels)
+
+    return replace(
+        part,
+        kernel=written(part.kernel),
+        bias=np.repeat(part.bias, channels),
+        magnitude=written(part.magnitude),
+        offset=np.repeat(part.offset, channels),
+        groups=channels if grouped else 1,
+        each=False,
+    )
 
 
 def of_constant(kernel: np.ndarray, value: np.ndarray, groups: int) -> np.ndarray:
@@ -142,133 +143,9 @@ def of_constant(kernel: np.ndarray, value: np.ndarray, groups: int) -> np.ndarra
     return np.einsum("mgo,gm->go", weights, value.reshape(groups, -1)).ravel()
 
 
-def _composed_pads(first: Affine, second: Affine) -> Pads | Border:
-    if second.is_pointwise:
-        return first.pads
-    if isinstance(second.pads, Border):
-        if not first.is_pointwise:
-            raise Refused("its border depends on the size or the pixels of what comes before it")
-        if second.pads.mode == "zeros" and np.any(first.bias):
-            raise Refused("zeros are padded where the bias of what comes before would be")
-        return second.pads
-    if isinstance(first.pads, Border):
-        raise Refused("the border of what comes before depends on the input's size or pixels")
-    if any(low > 0 or high > 0 for low, high in second.pads) and np.any(first.bias):
-        raise Refused("zeros are padded where the bias of what comes before would be")
-    for (low, high), (more_low, more_high), taps, step in zip(
-        first.pads, second.pads, first.taps, first.stride, strict=True
-    ):
-        # One place further out on either side, all that `first` sees must be padding.
-        if (more_low > 0 and low < taps - step) or (more_high > 0 and high < taps - 1):
-            raise Refused("zeros are padded where what comes before sees pixels of the border")
-    return tuple(
-        (low + step * more_low, high + step * more_high)
-        for (low, high), (more_low, more_high), step in zip(
-            first.pads, second.pads, first.stride, strict=True
-        )
-    )
-
-
-def add(parts: Sequence[Affine]) -> Affine:
-    """The sum of what convolutions make of one input.
-
-    Raises:
-      Refused: where they differ in shape or in stride, or a border has no fixed size.
-    """
-    if len({len(part.bias) for part in parts}) > 1:
-        raise Refused(f"branches have {[len(part.bias) for part in parts]} channels")
-    groups = math.gcd(*(part.groups for part in parts))
-    parts = _aligned([regrouped(part, groups) for part in parts])
-    return replace(
-        parts[0],
-        kernel=sum(part.kernel for part in parts),
-        bias=sum(part.bias for part in parts),
-        magnitude=sum(part.magnitude for part in parts),
-        offset=sum(part.offset for part in parts),
-        seen=np.any([part.seen for part in parts], axis=0),
-    )
-
-
-def concatenate(parts: Sequence[Affine]) -> Affine:
-    """What convolutions make of one input, side by side as channels.
-
-    Raises:
-      Refused: where they differ in stride, or a border has no fixed size.
-    """
-    parts = _aligned([regrouped(part, 1) for part in parts])
-    return replace(
-        parts[0],
-        kernel=np.concatenate([part.kernel for part in parts], -1),
-        bias=np.concatenate([part.bias for part in parts]),
-        magnitude=np.concatenate([part.magnitude for part in parts], -1),
-        offset=np.concatenate([part.offset for part in parts]),
-        seen=np.any([part.seen for part in parts], axis=0),
-    )
-
-
-def split(parts: Sequence[Affine]) -> Affine:
-    """What convolutions make of one share of the channels each, side by side.
-
-    Raises:
-      Refused: as `concatenate`.
-    """
-    inputs = sum(part.inputs for part in parts)
-    start, placed = 0, []
-    for part in parts:
-        dense = regrouped(part, 1)
-        edges = (start, inputs - start - part.inputs)
-        pads = [(0, 0)] * len(part.taps) + [edges, (0, 0)]
-        placed.append(
-            replace(
-                dense,
-                kernel=np.pad(dense.kernel, pads),
-                magnitude=np.pad(dense.magnitude, pads),
-            )
-        )
-        start += part.inputs
-    return fewest_products(concatenate(placed))
-
-
-def _aligned(parts: Sequence[Affine]) -> list[Affine]:
-    """The same convolutions, all with the smallest window that holds theirs."""
-    if len({part.stride for part in parts}) > 1:
-        raise Refused(f"branches have strides {[part.stride for part in parts]}")
-    if len({part.inputs for part in parts}) > 1:
-        raise Refused(f"branches take {[part.inputs for part in parts]} channels")
-    if any(isinstance(part.pads, Border) for part in parts):
-        if len({(part.pads, part.taps) for part in parts}) > 1:
-            raise Refused("their borders depend on the input's size or pixels, and differ")
-        return list(parts)
-    fixed: list[Any] = [part.pads for part in parts]
-    rank = len(parts[0].taps)
-    lows, highs, lost = [], [], []
-    for axis in range(rank):
-        ends = [(own[axis], part.taps[axis]) for own, part in zip(fixed, parts, strict=True)]
-        if len({low + high - taps for (low, high), taps in ends}) > 1:
-            raise Refused("branches have outputs of different sizes")
-        lows.append(max(low for (low, _), _ in ends))
-        highs.append(max(taps - low for (low, _), taps in ends))
-        (low, high), taps = ends[0]
-        lost.append(low + high - taps)
-    found = []
-    for part, own in zip(parts, fixed, strict=True):
-        edges = [
-            (lows[axis] - own[axis][0], highs[axis] - part.taps[axis] + own[axis][0])
-            for axis in range(rank)
-        ]
-        channels = [(0, 0), (0, 0)]
-        found.append(
-            replace(
-                part,
-                kernel=np.pad(part.kernel, edges + channels),
-                magnitude=np.pad(part.magnitude, edges + channels),
-                seen=np.pad(part.seen, edges),
-                pads=tuple(
-                    (low, cut + high) for low, high, cut in zip(lows, highs, lost, strict=True)
-                ),
-            )
-        )
-    return found
+def pads_any(pads: Pads | str) -> bool:
+    """Whether anything is padded; what has a name may be."""
+    return isinstance(pads, str) or any(side > 0 for pair in pads for side in pair)
 
 
 def regrouped(part: Affine, groups: int) -> Affine:
@@ -277,7 +154,7 @@ def regrouped(part: Affine, groups: int) -> Affine:
         return part
     joined = part.groups // groups
 
-    def widened(kernel: np.ndarray) -> np.ndarray:
+    def filled(kernel: np.ndarray) -> np.ndarray:
         *taps, inputs, outputs = kernel.shape
         wide = np.zeros((*taps, joined, inputs, groups, joined, outputs // part.groups))
         kernel = kernel.reshape(*taps, inputs, groups, joined, outputs // part.groups)
@@ -286,7 +163,7 @@ def regrouped(part: Affine, groups: int) -> Affine:
         return wide.reshape(*taps, joined * inputs, outputs)
 
     return replace(
-        part, kernel=widened(part.kernel), magnitude=widened(part.magnitude), groups=groups
+        part, kernel=filled(part.kernel), magnitude=filled(part.magnitude), groups=groups
     )
 
 
@@ -330,22 +207,3 @@ def _dilated(array: np.ndarray, dilation: Sequence[int]) -> np.ndarray:
     wide = np.zeros((*sizes, *array.shape[rank:]), array.dtype)
     wide[tuple(slice(None, None, d) for d in dilation)] = array
     return wide
-
-
-def _convolved(a: np.ndarray, b: np.ndarray, stride: Sequence[int], groups: int) -> np.ndarray:
-    """The kernel of `b` after `a`: its taps lie `stride` pixels apart."""
-    rank = a.ndim - 2
-    sizes = [
-        n + step * (m - 1)
-        for n, m, step in zip(a.shape[:rank], b.shape[:rank], stride, strict=True)
-    ]
-    outputs = b.shape[-1] // groups
-    kernel = np.zeros((*sizes, a.shape[-2], groups, outputs))
-    a = a.reshape(*a.shape[:-1], groups, -1)
-    b = b.reshape(*b.shape[:-1], groups, outputs)
-    for tap in itertools.product(*map(range, b.shape[:rank])):
-        place = tuple(
-            slice(t * step, t * step + n) for t, step, n in zip(tap, stride, a.shape, strict=False)
-        )
-        kernel[place] += np.einsum("...cgm,mgo->...cgo", a, b[tap])
-    return kernel.reshape(*sizes, a.shape[rank], groups * outputs)

@@ -2,75 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from rich import box
 from rich.console import Group
 from rich.table import Table
 
-from jconv.algorithms import ALGORITHMS
-from jconv.algorithms.algorithm import unit_roundoff
-from jconv.inspection import inspect
 from jconv.nn import Conv, SeparableConv, Sequential
 from jconv.nn.calls import calls_through, in_evaluation
-from jconv.nn.pool import AvgPool
 from jconv.selection import milliseconds
-from jconv.structure.affine import Affine, Border, Refused, dilation_of, of_constant
-from jconv.structure.parts import RULES, Part, in_turn, part_of, rank_of
-
-SINGLE = (nnx.Conv, nnx.BatchNorm, nnx.Dropout, AvgPool)  # one layer already
-
-
-@dataclass(frozen=True)
-class Step:
-    """A part of a network that is one convolution.
-
-    Attributes:
-      path: where it is in the model.
-      kind: what it was.
-      kernel: the merged kernel's shape.
-      products: multiply-adds before and after; for each pixel of the input where its size is not
-        known.
-      seconds: predicted for the convolutions before and after; None where the input's size is not
-        known, or nothing about this device.
-      merged: whether it was made one; else it would not have been faster.
-    """
-
-    path: str
-    kind: str
-    kernel: tuple[int, ...]
-    products: tuple[float, float]
-    seconds: tuple[float, float] | None
-    merged: bool
-    affine: Affine = field(repr=False)
-    before: nnx.Module = field(repr=False)
-    after: nnx.Module = field(repr=False)
-
-    def bound(self, x) -> np.ndarray:
-        """By how much the two may differ on `x`, for each output channel, before the activation.
-
-        Every rounding of the layers before and of the merged one is counted, as in
-        `Algorithm.error_bound`, relative to the sum of absolute products over the largest pixels of
-        `x` (rows and columns may be anywhere): no input that the tests draw exceeds it.
-        """
-        x = np.asarray(x)
-        relative = sum(_relative_errors(layer, x.shape) for layer in (self.before, self.after))
-        largest = np.abs(x).max(tuple(range(x.ndim - 1))).astype(np.float64)
-        sums = of_constant(self.affine.magnitude, largest, self.affine.groups)
-        return relative * (sums + self.affine.offset)
-
-    @property
-    def saves(self) -> bool:
-        """Whether one convolution is predicted to take less time, or else has fewer products."""
-        before, after = self.seconds or self.products
-        return after <= before
+from jconv.structure.affine import Refused, dilation_of
+from jconv.structure.parts import Part
+from jconv.structure.rules import RULES, has_known_call, in_turn, part_of, rank_of
+from jconv.structure.step import SINGLE, Step
 
 
 @dataclass(frozen=True)
@@ -94,22 +43,26 @@ class Merging:
 
     def __rich__(self) -> Group:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for name in ("part", "one kernel", "multiply-adds", "predicted", ""):
+        names = ("part", "one kernel", "multiply-adds", "forward", "with gradients", "")
+        for name in names:
             table.add_column(name, overflow="fold")
         for step in self.steps:
-            before, after = step.products
-            times = " to ".join(map(milliseconds, step.seconds)) if step.seconds else ""
             table.add_row(
                 f"{step.path}\n  [dim]{step.kind}[/]",
                 "x".join(map(str, step.kernel)),
-                f"{after / before:.2f} times" if before else "",
-                times,
+                f"{step.ratio:.2f} times",
+                _times(step.seconds),
+                _times(step.seconds_with_gradients),
                 "merged" if step.merged else "left: slower",
             )
         refused = Table("not one convolution", "because", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for path, reason in self.refusals.items():
             refused.add_row(path, reason)
         return Group(*[t for t in (table, refused) if t.row_count])
+
+
+def _times(seconds: tuple[float, float] | None) -> str:
+    return " to ".join(map(milliseconds, seconds)) if seconds else ""
 
 
 def merge(
@@ -123,12 +76,14 @@ def merge(
     Batch norms are folded into their convolutions; branches that add (RepVGG, Diverse Branch,
     identities, averages, 1xn and nx1) and that are concatenated (Inception) become one kernel over
     the largest of their windows; convolutions one after another, such as 1x1 and k x k, become
-    one. The result is equal in real numbers; `Step.bound` bounds the rounding.
+    one. The result is equal in real numbers and has the same dtype; `Step.bound` bounds the
+    rounding. What a module with a `__call__` of its own does between its layers is not known: it is
+    taken to call them and to read nothing else of theirs, so that each is merged by itself.
 
     Args:
       model: a network or a layer, such as `jconv.nn.RepVGGBlock`; it is left as it is.
-      input_shape: `(rows, columns, channels)` of its input, by which time is predicted and padding
-        that depends on it is known.
+      input_shape: `(rows, columns, channels)` of its input, by which multiply-adds are counted and
+        time is predicted, forward and with gradients: see `Step`.
       only_faster: merge only where that is predicted to save time, or multiply-adds where nothing
         is known of time: one kernel over branches of 1x1, 3x3 and 5x5 has more of them, and so has
         a depthwise kernel with the 1x1 after it. None holds the parts of a network to that, but not
@@ -170,15 +125,10 @@ class _Walk:
 
     def visit(self, module, path: str):
         """The module, or what takes its place."""
-        if isinstance(module, SINGLE) or not isinstance(module, nnx.Module | nnx.List):
+        if isinstance(module, SINGLE) or not isinstance(module, nnx.Module):
             return module
-        try:
-            part = part_of(module, rank_of(module))
-        except Refused as reason:
-            if isinstance(module, tuple(RULES)):
-                self.refusals[path or "model"] = str(reason)
-        else:
-            one = self.one(part, module, path)
+        if not isinstance(module, nnx.List | nnx.Dict):
+            one = self.whole(module, path)
             if one is not None:
                 return one
         for name, child in _children(module):
@@ -186,102 +136,135 @@ class _Walk:
             there = self.visit(child, here)
             if there is not child:
                 _replace(module, name, there)
-        if isinstance(module, nnx.Sequential):
+        if isinstance(module, nnx.Sequential) and has_known_call(module):
             self.runs(module, path)
         return module
 
+    def whole(self, module: nnx.Module, path: str) -> nnx.Module | None:
+        """The convolution that a module is; None, and the reason, where it is none."""
+        several = _count(module) > 1
+        try:
+            part = part_of(module, rank_of(module))
+        except Refused as reason:
+            if several or isinstance(module, tuple(RULES)):
+                self.refusals[path or "model"] = str(reason)
+            return None
+        if part.like is None and several:
+            reason = "it has no convolution, of which its layers could become part"
+            self.refusals[path or "model"] = reason
+        return self.one(part, module, path, self.shapes.get(path))
+
     def runs(self, module: nnx.Sequential, path: str) -> None:
         """Neighbours in a row that are one convolution together."""
-        layers, kept = list(_spread(module.layers)), []
-        count_before = len(layers)
+        layers, kept = list(_spread(module.layers, f"{path}.layers".lstrip("."))), []
+        total = len(layers)
         while layers:
-            for count in range(len(layers), 1, -1):
+            # All of them were tried before, as a whole.
+            for count in range(min(len(layers), total - 1), 1, -1):
+                paths, row = zip(*layers[:count], strict=True)
                 try:
-                    part = in_turn(layers[:count], rank_of(module))
+                    part = in_turn(row, rank_of(module))
                 except Refused:
                     continue
-                row = Sequential(layers[:count])
-                one = self.one(part, row, f"{path}.layers.{len(kept)}".lstrip("."))
+                # What has no shape is a function, which keeps that of its input.
+                shape = next((self.shapes[own] for own in paths if own in self.shapes), None)
+                one = self.one(part, Sequential(row), paths[0], shape)
                 if one is not None:
                     kept.append(one)
                     del layers[:count]
                     break
             else:
-                kept.append(layers.pop(0))
-        if len(kept) < count_before:
+                kept.append(layers.pop(0)[1])
+        if len(kept) < total:
             module.layers = nnx.List(kept)
 
-    def one(self, part: Part, module: nnx.Module, path: str) -> nnx.Module | None:
+    def one(
+        self, part: Part, module: nnx.Module, path: str, shape: tuple[int, ...] | None
+    ) -> nnx.Module | None:
         """The convolution that a part is, where it is wanted; None for what is one already."""
-        convs = [m for _, m in nnx.iter_modules(module) if isinstance(m, SINGLE)]
-        if len(convs) < 2 or part.like is None:
+        if _count(module) < 2 or part.like is None:
             return None
-        layer = emitted(part)
-        shape = self.shapes.get(path)
-        products = seconds = None
-        if shape is not None:
-            before, after = (_measures(f, shape) for f in (module, layer))
-            products = (before[0], after[0])
-            if before[1] is not None and after[1] is not None:
-                seconds = (before[1], after[1])
-        if products is None:
-            products = (_products(module), part.affine.products)
-        kernel: Any = layer.layers[0] if isinstance(layer, Sequential) else layer
+        layer = emitted(part, _algorithm_of(module))
+        conv: Any = layer.layers[0] if isinstance(layer, Sequential) else layer
         step = Step(
-            path or "model",
-            type(module).__name__,
-            kernel.kernel.shape,
-            products,
-            seconds,
-            True,
-            part.affine,
-            module,
-            layer,
+            path=path or "model",
+            kind=type(module).__name__,
+            kernel=conv.kernel.shape,
+            shape=shape,
+            merged=True,
+            affine=part.affine,
+            before=module,
+            after=layer,
         )
         wanted = self.only_faster is False or (self.only_faster is None and not path)
         if not wanted and not step.saves:
-            step = replace(step, merged=False)
+            # What stays is merged further inside.
+            step = replace(step, merged=False, before=nnx.clone(module))
         self.steps.append(step)
         return layer if step.merged else None
 
 
-def emitted(part: Part) -> nnx.Module:
-    """A part as a layer."""
-    found, like = part.affine, part.like
+def emitted(part: Part, algorithm) -> nnx.Module:
+    """A part as a layer, by an algorithm where it can do that kernel; else by `"auto"`."""
+    found, like, numerics = part.affine, part.like, part.numerics
+    assert like is not None and numerics is not None
     dilation = dilation_of(found.seen)
     kernel = found.kernel[tuple(slice(None, None, d) for d in dilation)]
-    border = found.pads
-    names = ("dtype", "param_dtype", "precision", "preferred_element_type")
-    own: dict[str, Any] = {name: getattr(like, name) for name in names}
-    if isinstance(like, Conv):
-        own["algorithm"] = getattr(like.conv_general_dilated, "algorithm", "auto")
     layer = Conv(
         found.inputs,
         kernel.shape[-1],
         kernel.shape[:-2],
         found.stride,
-        padding=border.padding if isinstance(border, Border) else border,
-        padding_mode=border.mode if isinstance(border, Border) else "zeros",
+        padding=found.pads,
+        padding_mode=found.mode,
         kernel_dilation=dilation,
         feature_group_count=found.groups,
-        use_bias=bool(np.any(found.bias)),
+        use_bias=bool(found.bias.any()),
+        dtype=numerics.dtype,
+        param_dtype=numerics.param_dtype,
+        precision=like.precision,
+        preferred_element_type=like.preferred_element_type,
+        algorithm=algorithm,
         kernel_init=nnx.initializers.zeros,
         rngs=nnx.Rngs(0),
-        **own,
     )
     layer.kernel.set_value(jnp.asarray(kernel, layer.param_dtype))
     if layer.bias is not None:
         layer.bias.set_value(jnp.asarray(found.bias, layer.param_dtype))
+    if algorithm != "auto" and not _runs(layer):
+        return emitted(part, "auto")
     return layer if part.activation is None else Sequential([layer, part.activation])
 
 
-def _spread(layers: Sequence) -> Iterator:
-    """Layers in a row, a separable convolution as the two that it is."""
-    for layer in layers:
-        if isinstance(layer, SeparableConv):
-            yield from (layer.depthwise, layer.pointwise)
+def _runs(layer: Conv) -> bool:
+    sizes = [taps + 32 for taps in layer.kernel_size]
+    x = jax.ShapeDtypeStruct((1, *sizes, layer.in_features), jnp.float32)
+    try:
+        jax.eval_shape(lambda x: layer(x), x)
+    except ValueError:  # of an algorithm for other kernels
+        return False
+    return True
+
+
+def _algorithm_of(module: nnx.Module):
+    """That of all convolutions, `"auto"` where they differ."""
+    convs = [layer for _, layer in nnx.iter_modules(module) if isinstance(layer, nnx.Conv)]
+    found = {getattr(conv.conv_general_dilated, "algorithm", "auto") for conv in convs}
+    return found.pop() if len(found) == 1 else "auto"
+
+
+def _count(module: nnx.Module) -> int:
+    return sum(isinstance(layer, SINGLE) for _, layer in nnx.iter_modules(module))
+
+
+def _spread(layers: Sequence, path: str) -> Iterator[tuple[str, Any]]:
+    """Layers in a row with their paths, a separable convolution as the two that it is."""
+    for i, layer in enumerate(layers):
+        if isinstance(layer, SeparableConv) and has_known_call(layer):
+            yield f"{path}.{i}.depthwise", layer.depthwise
+            yield f"{path}.{i}.pointwise", layer.pointwise
         else:
-            yield layer
+            yield f"{path}.{i}", layer
 
 
 def _children(module) -> Iterator[tuple[Any, Any]]:
@@ -318,28 +301,3 @@ def _input_shapes(model: nnx.Module, input_shape: Sequence[int]) -> dict[str, tu
 
     jax.eval_shape(run, state, jax.ShapeDtypeStruct((1, *input_shape), jnp.float32))
     return shapes
-
-
-def _measures(module, shape: Sequence[int]) -> tuple[float, float | None]:
-    """Multiply-adds of a module's convolutions, and the time they are predicted to take."""
-    found = inspect(module)(jax.ShapeDtypeStruct(tuple(shape), jnp.float32))
-    return sum(c.place.runs * c.multiply_adds for c in found.convolutions), found.seconds
-
-
-def _relative_errors(module, shape: Sequence[int]) -> float:
-    """Of all roundings of a part's layers together, relative to the sums of absolute products."""
-    found = inspect(module)(jax.ShapeDtypeStruct(tuple(shape), jnp.float32))
-    convs = sum(ALGORITHMS[c.algorithm].error_bound(c.problem) for c in found.convolutions)
-    layers = [m for _, m in nnx.iter_modules(module) if isinstance(m, SINGLE)]
-    pooled = sum(math.prod(m.window) for m in layers if isinstance(m, AvgPool))
-    # A bias, a scale or a shift, a mean and a variance round a few times; so do sums of branches.
-    return convs + (pooled + 12 * len(layers)) * unit_roundoff(jnp.dtype(jnp.float32))
-
-
-def _products(module) -> float:
-    """Multiply-adds for each pixel of the input, strides within a branch left out of account."""
-    return sum(
-        math.prod(m.kernel.shape) / math.prod(np.atleast_1d(m.strides or 1))
-        for _, m in nnx.iter_modules(module)
-        if isinstance(m, nnx.Conv)
-    )

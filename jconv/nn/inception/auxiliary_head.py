@@ -5,11 +5,14 @@ Inception Architecture for Computer Vision" (2015), section 4.
 """
 
 from flax import nnx
+from jaxtyping import Array, Float
 
 from jconv.nn.adaptive_pool import AdaptiveAvgPool
 from jconv.nn.container import Sequential
 from jconv.nn.conv_norm import ConvNorm
 from jconv.nn.pool import AvgPool, Flatten, GlobalAveragePool
+
+LEAST = 17  # pixels along a side: of them 5x5 averages, 3 apart, leave 5
 
 
 class AuxiliaryHead(Sequential):
@@ -53,6 +56,9 @@ class AuxiliaryHeadV3(Sequential):
       num_classes: logits to give.
       rngs: draws the initial kernels.
       **options: as in `ConvNorm`, of the convolutions.
+
+    Raises:
+      ValueError: when called with fewer pixels than its average and its 5x5 convolution take.
     """
 
     def __init__(self, in_features: int, num_classes: int, *, rngs: nnx.Rngs, **options):
@@ -65,3 +71,12 @@ class AuxiliaryHeadV3(Sequential):
                 nnx.Linear(768, num_classes, rngs=rngs),
             ]
         )
+
+    def __call__(self, x: Float[Array, "n h w ci"]) -> Float[Array, "n classes"]:
+        if min(x.shape[1:3]) < LEAST:
+            raise ValueError(
+                f"`x` must have at least {LEAST}x{LEAST} pixels for the auxiliary head. "
+                f"Received: x.shape={x.shape}. Give the network images of at least 299x299, or "
+                f"make it with auxiliary=False."
+            )
+        return super().__call__(x)

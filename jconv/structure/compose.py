@@ -1,0 +1,118 @@
+"""One convolution after another, as one convolution.
+
+What decides is the border: zeros that are padded between two convolutions are not what the first
+one makes of zeros further out.
+
+References: Ding et al., "Diverse Branch Block" (2021), transforms I, III and V, here for any
+window; for strides, the noble identities in Vaidyanathan, "Multirate Systems and Filter Banks"
+(1993).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from jconv.structure.affine import Affine, Refused, of_constant, pads_any, regrouped, widened
+from jconv.window import Pads
+
+
+def compose(first: Affine, second: Affine) -> Affine:
+    """`second(first(x))`.
+
+    Raises:
+      Refused: where `second` pads what `first` would not have made of zeros.
+    """
+    if second.each:
+        second = widened(second, len(first.bias))
+    elif first.each and second.inputs % len(first.bias) == 0:
+        first = widened(first, second.inputs // len(first.bias))
+    if second.inputs != len(first.bias):
+        raise Refused(f"{len(first.bias)} channels come out and {second.inputs} go in")
+    pads, mode = _composed_border(first, second)
+    groups = math.gcd(first.groups, second.groups)
+    a, b = regrouped(first, groups), regrouped(second, groups)
+    stride = tuple(s * t for s, t in zip(a.stride, b.stride, strict=True))
+    bias = of_constant(b.kernel, a.bias, groups)
+    offset = of_constant(b.magnitude, a.offset, groups)
+    return Affine(
+        _convolved(a.kernel, b.kernel, a.stride, groups),
+        bias + b.bias,
+        stride,
+        pads,
+        groups,
+        _convolved(a.magnitude, b.magnitude, a.stride, groups),
+        offset + b.offset,
+        _convolved(
+            a.seen[..., None, None] + 0.0, b.seen[..., None, None] + 0.0, a.stride, 1
+        )[..., 0, 0] > 0,
+        mode,
+        first.each,
+    )  # fmt: skip
+
+
+def _composed_border(first: Affine, second: Affine) -> tuple[Pads | str, str]:
+    """What both pad together, and of what."""
+    pads_more = pads_any(second.pads)
+    if pads_more and second.mode == "zeros" and np.any(first.bias):
+        raise Refused("zeros are padded where the bias of what comes before would be")
+    if second.is_pointwise:
+        return first.pads, first.mode
+    if first.is_pointwise:
+        return second.pads, second.mode
+    if isinstance(first.pads, str):
+        raise Refused("the border of what comes before depends on the input's size")
+    if isinstance(second.pads, str):
+        raise Refused("its border depends on the size of what comes before it")
+    if pads_more and not _are_periodic(first, second):
+        _check_padded(first, second, first.pads, second.pads)
+    pads = tuple(
+        (low + step * more_low, high + step * more_high)
+        for (low, high), (more_low, more_high), step in zip(
+            first.pads, second.pads, first.stride, strict=True
+        )
+    )
+    return pads, first.mode if pads_any(pads) else "zeros"
+
+
+def _are_periodic(first: Affine, second: Affine) -> bool:
+    """Whether `second` continues a period, which `first` makes of a period of the input."""
+    keeps_size = set(first.stride) == {1} and all(
+        low + high == taps - 1 for (low, high), taps in zip(first.pads, first.taps, strict=True)
+    )
+    return keeps_size and first.mode == second.mode == "circular"
+
+
+def _check_padded(first: Affine, second: Affine, pads: Pads, more_pads: Pads) -> None:
+    """One place further out on either side, all that `first` sees must be zeros."""
+    if second.mode != "zeros":
+        raise Refused(f"its border, {second.mode!r}, continues what comes before, not the input")
+    if first.mode != "zeros":
+        raise Refused(f"zeros are padded where the border of what comes before is {first.mode!r}")
+    for (low, high), (more_low, more_high), taps, step in zip(
+        pads, more_pads, first.taps, first.stride, strict=True
+    ):
+        if (more_low > 0 and low < taps - step) or (more_high > 0 and high < taps - 1):
+            raise Refused("zeros are padded where what comes before sees pixels of the border")
+
+
+def _convolved(a: np.ndarray, b: np.ndarray, stride: Sequence[int], groups: int) -> np.ndarray:
+    """The kernel of `b` after `a`: its taps lie `stride` pixels apart."""
+    rank = a.ndim - 2
+    sizes = [
+        n + step * (m - 1)
+        for n, m, step in zip(a.shape[:rank], b.shape[:rank], stride, strict=True)
+    ]
+    outputs = b.shape[-1] // groups
+    kernel = np.zeros((*sizes, a.shape[-2], groups, outputs))
+    a = a.reshape(*a.shape[:-1], groups, -1)
+    b = b.reshape(*b.shape[:-1], groups, outputs)
+    for tap in itertools.product(*map(range, b.shape[:rank])):
+        place = tuple(
+            slice(t * step, t * step + n) for t, step, n in zip(tap, stride, a.shape, strict=False)
+        )
+        kernel[place] += np.einsum("...cgm,mgo->...cgo", a, b[tap])
+    return kernel.reshape(*sizes, a.shape[rank], groups * outputs)
