@@ -56,44 +56,42 @@ def compose(first: Affine, second: Affine) -> Affine:
 
 def _composed_border(first: Affine, second: Affine) -> tuple[Pads | str, str]:
     """What both pad together, and of what."""
-    pads_more = pads_any(second.pads)
-    if pads_more and second.mode == "zeros" and np.any(first.bias):
+    own, more = first.pads, second.pads
+    if pads_any(more) and second.mode == "zeros" and np.any(first.bias):
         raise Refused("zeros are padded where the bias of what comes before would be")
     if second.is_pointwise:
-        return first.pads, first.mode
+        return own, first.mode
     if first.is_pointwise:
-        return second.pads, second.mode
-    if isinstance(first.pads, str):
+        return more, second.mode
+    if isinstance(own, str):
         raise Refused("the border of what comes before depends on the input's size")
-    if isinstance(second.pads, str):
+    if isinstance(more, str):
         raise Refused("its border depends on the size of what comes before it")
-    if pads_more and not _are_periodic(first, second):
-        _check_padded(first, second, first.pads, second.pads)
+    if pads_any(more) and not _are_periodic(first, second, own):
+        _check_padded(first, second, own, more)
     pads = tuple(
         (low + step * more_low, high + step * more_high)
-        for (low, high), (more_low, more_high), step in zip(
-            first.pads, second.pads, first.stride, strict=True
-        )
+        for (low, high), (more_low, more_high), step in zip(own, more, first.stride, strict=True)
     )
     return pads, first.mode if pads_any(pads) else "zeros"
 
 
-def _are_periodic(first: Affine, second: Affine) -> bool:
+def _are_periodic(first: Affine, second: Affine, own: Pads) -> bool:
     """Whether `second` continues a period, which `first` makes of a period of the input."""
     keeps_size = set(first.stride) == {1} and all(
-        low + high == taps - 1 for (low, high), taps in zip(first.pads, first.taps, strict=True)
+        low + high == taps - 1 for (low, high), taps in zip(own, first.taps, strict=True)
     )
     return keeps_size and first.mode == second.mode == "circular"
 
 
-def _check_padded(first: Affine, second: Affine, pads: Pads, more_pads: Pads) -> None:
+def _check_padded(first: Affine, second: Affine, own: Pads, more: Pads) -> None:
     """One place further out on either side, all that `first` sees must be zeros."""
     if second.mode != "zeros":
         raise Refused(f"its border, {second.mode!r}, continues what comes before, not the input")
     if first.mode != "zeros":
         raise Refused(f"zeros are padded where the border of what comes before is {first.mode!r}")
     for (low, high), (more_low, more_high), taps, step in zip(
-        pads, more_pads, first.taps, first.stride, strict=True
+        own, more, first.taps, first.stride, strict=True
     ):
         if (more_low > 0 and low < taps - step) or (more_high > 0 and high < taps - 1):
             raise Refused("zeros are padded where what comes before sees pixels of the border")
