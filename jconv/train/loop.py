@@ -152,7 +152,9 @@ def _learn(training: Training, run: Path, summary: dict, asked: list) -> str:
             log.kernels(0, training.kernels())
         for line, heard in _calls(training, log, progress, asked):
             step = training.step
-            training.seconds = before + time.perf_counter() - started
+            passed = time.perf_counter() - started
+            training.seconds = before + passed
+            summary.setdefault("first_call_seconds", round(passed, 2))  # it compiles the step
             summary |= {
                 "steps": step,
                 "seconds": round(training.seconds, 2),
