@@ -66,7 +66,8 @@ def bare(config: TrainConfig):
     """Seconds of the run's own step, jitted alone and called in turn, nothing logged."""
     training = Training(config)
     step = jax.jit(training.learner.step, donate_argnums=0)
-    images, targets = map(jnp.asarray, (training.data.train.inputs, training.data.train.targets))
+    examples = training.data.train
+    images, targets = map(jnp.asarray, examples.take(np.arange(len(examples))))
     key = jax.random.key(config.seed)
 
     @jax.jit

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from jconv.train.build import build_data, build_model
@@ -27,11 +28,17 @@ def first_step(config: TrainConfig) -> tuple[Callable[..., Any], tuple[Any, ...]
     data = build_data(config.data)
     model = build_model(config.model, data.input_shape, data.outputs, nnx.Rngs(config.seed))
     graph, parameters, rest = nnx.split(model, nnx.Param, ...)
-    options = dict(classes=data.outputs, label_smoothing=config.label_smoothing,
-                   precision=jnp.dtype(config.precision))  # fmt: skip
-    learner = Learner(graph, graph, build_rule(config), LOSSES[config.loss], **options)
+    learner = Learner(
+        graph,
+        graph,
+        build_rule(config),
+        LOSSES[config.loss],
+        classes=data.outputs,
+        label_smoothing=config.label_smoothing,
+        precision=jnp.dtype(config.precision),
+    )
     batch = (
         jax.ShapeDtypeStruct((config.batch_size, *array.shape[1:]), array.dtype)
-        for array in (data.train.inputs, data.train.targets)
+        for array in data.train.take(np.arange(1))
     )
     return learner.gradient, (parameters, rest, *batch)

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -283,7 +284,10 @@ class _Clock:
 def _final_figures(training: Training) -> dict:
     """How the model does on what it has not learned from."""
     data = training.data
-    figures = {"validation_images": len(data.validation), "test_images": len(data.test)}
+    figures: dict[str, Any] = {
+        "validation_images": len(data.validation),
+        "test_images": len(data.test),
+    }
     figures |= spread(_without_tables(training.figures(data.validation)), "validation_")
     found = training.figures(data.test)
     figures |= spread(_without_tables(found), "test_") | spread(training.kernel_error())

@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 
 from jconv.analysis.summary import summarize
-from jconv.data import Split, batches, stream
+from jconv.data import Source, Split, batches, stream
 from jconv.train.augment import augmented
 from jconv.train.build import build_data, build_model
 from jconv.train.checkpoint import Checkpoints
@@ -99,12 +99,10 @@ class Training:
     def take_from(self) -> Callable[[int], tuple[Any, Any]]:
         """A function of how many steps come next, which gives what they take their batches from
         and the examples of each: (most, batch), or (most, replicates, batch)."""
-        if isinstance(self.data.train, Split):
-            return self._from_memory()
-        return self._from_source()
-
-    def _from_memory(self):
         train = self.data.train
+        return self._from_memory(train) if isinstance(train, Split) else self._from_source(train)
+
+    def _from_memory(self, train: Split):
         examples = self.devices.everywhere((train.inputs, train.targets))
         order = self._order()
 
@@ -124,11 +122,11 @@ class Training:
         ]
         return each[0] if len(each) == 1 else map(np.stack, zip(*each, strict=True))
 
-    def _from_source(self):
+    def _from_source(self, train: Source):
         size = self.config.batch_size
         streams = [
             stream(
-                self.data.train,
+                train,
                 size,
                 seed=seed,
                 start=self.step,
@@ -147,7 +145,7 @@ class Training:
 
         return take
 
-    def figures(self, split: Split) -> Figures:
+    def figures(self, split: Split | Source) -> Figures:
         """Loss over a split; with labels also accuracy, and what was taken for what."""
         total: Figures = {}
         size = min(EXAMPLES_AT_ONCE, len(split))
@@ -243,7 +241,7 @@ def rhythms(config: TrainConfig) -> tuple[int, ...]:
     return log.every, log.evaluate_every, log.kernels_every, config.checkpoints.every
 
 
-def _check_batch_size(batch_size: int, split: Split) -> None:
+def _check_batch_size(batch_size: int, split: Split | Source) -> None:
     if batch_size > len(split):
         raise ValueError(
             f"`batch_size` must be at most the number of training examples, {len(split)}. "
