@@ -204,7 +204,7 @@ def _numbers(axes: Axes, values: Sequence[float], told: list | str) -> Callable[
     if _spans(ends, 10):
         axes.set_xscale("log")
     if len(numbers) <= NAMED and not isinstance(told, str):
-        axes.set_xticks(numbers, [text_of(value) for value in numbers])
+        axes.set_xticks(numbers, labels=[text_of(value) for value in numbers])
         axes.minorticks_off()
     return float
 

@@ -22,7 +22,7 @@ from jconv.train.log import RunLog, rewind, spread
 from jconv.train.processes import agreed, join, wait_for_all, writes
 from jconv.train.progress import Progress
 from jconv.train.rule import build_schedule
-from jconv.train.step import take_steps
+from jconv.train.step import forget, take_steps
 from jconv.train.training import NotFinite, Training, rhythms
 
 LONGEST = 0.5  # seconds of one call, so that who asks a run to end does not wait
@@ -131,6 +131,7 @@ def _carried_out(training: Training, run: Path) -> dict:
         summary["error"] = f"{type(error).__name__}: {error}"
         raise RunFailed(run, summary["error"]) from error
     finally:
+        forget()
         run_folder.write_json(run / "summary.json", summary)
     return summary
 

@@ -236,6 +236,12 @@ def evaluate(
     return (jax.vmap(one) if learner.replicates > 1 else one)(state)
 
 
+def forget() -> None:
+    """Gives up the programs of runs that are over: each learner has its own."""
+    for program in (take_steps, evaluate):
+        program.clear_cache()
+
+
 def first_bad_layer(learner: Learner, state: State, inputs, targets) -> str:
     """Where numbers go bad first, in the order of the layers: a parameter, its gradient, the loss.
 
