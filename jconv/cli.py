@@ -30,6 +30,10 @@ from jconv.bench.tune import tune_problems
 from jconv.kernels import KERNELS
 from jconv.models import PUBLISHED
 from jconv.models.predict import predictions
+from jconv.report import sweep as sweep_report
+from jconv.report.compare import Comparison, write_comparison
+from jconv.report.compare import compare as compare_runs
+from jconv.report.compare import table as comparison_table
 from jconv.report.page import write_page
 from jconv.train import (
     ConfigError,
@@ -41,8 +45,11 @@ from jconv.train import (
 )
 from jconv.train import resume as resume_run
 from jconv.train import train as train_run
+from jconv.train.axes import read_axes
 from jconv.train.build import build_data, build_model
 from jconv.train.first_step import first_step
+from jconv.train.sweep import Point, Result, label, read_results
+from jconv.train.sweep import sweep as sweep_runs
 from jconv.tuning import VARIABLE, default_path
 
 USAGE = """\
@@ -53,6 +60,9 @@ usage: jconv VERB ...        jconv VERB --help tells more
   train CONFIG.yaml [--section.field VALUE ...] [--overwrite]
                         train what a config describes; writes runs/NAME/
   resume RUN            go on with a run that was ended or killed
+  sweep CONFIG.yaml --section.field VALUE,VALUE,... [--random N | --optuna N]
+                        train a run for each of several values; go on with such a sweep
+  compare RUN RUN...    runs side by side: figures, differences, curves
   report RUN            write the page of a run again, runs/NAME/report.html
   summary CONFIG.yaml|NETWORK
                         the layers of a network: shapes, parameters, multiply-adds
@@ -175,15 +185,121 @@ def _told_of_run(carry_out: Callable[[], tuple[Path, dict]]) -> int:
             raise OSError(str(error)) from None
         raise
     page = write_page(run)
-    for name in ("test_accuracy", "kernel_error"):
-        if name in summary:
-            value = f"{summary[name]:.2%}" if "accuracy" in name else f"{summary[name]:.1e}"
-            print(f"{name.replace('_', ' '):14} {value}")
+    for name, digits in (("test_accuracy", ".2%"), ("kernel_error", ".1e")):
+        if summary.get(name) is not None:
+            error = summary.get(f"{name}_error")  # of replicates
+            spread = "" if error is None else f" ± {error:{digits}}"
+            print(f"{name.replace('_', ' '):14} {summary[name]:{digits}}{spread}")
     print(f"{'training time':14} {summary['seconds']:.1f} s")
     print(f"{'page':14} {page}")
     if summary["status"] == "interrupted":
         print(f"{'go on with':14} jconv resume {run}")
     return INTERRUPTED if summary.get("signal") == "SIGINT" else OK
+
+
+@dataclass(frozen=True)
+class SweepArguments:
+    """Train a run for each of several values of a config.
+
+    What is given with commas is tried value by value, in every combination, and what is given as a
+    range, LOW..HIGH, is drawn from: evenly, or evenly in its logarithm where HIGH is more than ten
+    times LOW, and both are above zero. A section's `kind` may be tried as well; one of another
+    kind starts with its own defaults. Everything else is as in `jconv train`.
+
+    Writes runs/NAME-sweep/: sweep.yaml, a run in a folder for each point, results.csv,
+    results.json and plot.png. Asked for again with the same words, it goes on with what is not
+    finished. Ctrl-C ends it once the run under way is saved.
+    """
+
+    config: Annotated[tyro.conf.AvoidSubcommands[TrainConfig], tyro.conf.arg(name="")]
+    random: int | None = None
+    """Draw so many points, with the config's seed, instead of a grid of all."""
+    optuna: int | None = None
+    """Let Optuna choose so many points, each by how the ones before it did."""
+    overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Replace a sweep of the same name."""
+    runs: Path = Path("runs")
+    """The folder of runs."""
+
+
+def sweep(words: Sequence[str]) -> int:
+    """`jconv sweep CONFIG.yaml --section.field VALUE,VALUE,... [--random N | --optuna N]`."""
+    path, rest = _leading_path(words, "sweep")
+    config = load_config(path, TrainConfig, name=run_name(path))
+    axes, rest = read_axes(rest, config)
+    chosen = _parse(SweepArguments, f"sweep {path}", rest, default=SweepArguments(config))
+    for option in ("random", "optuna"):
+        count = getattr(chosen, option)
+        if count is not None and count < 1:
+            raise ValueError(f"`--{option}` must be at least 1 point. Received: {count}.")
+    named = any(word.partition("=")[0] == "--name" for word in rest)
+    folder = chosen.runs / (chosen.config.name + ("" if named else "-sweep"))
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def before(point: Point, count: int) -> None:
+        console.print(f"{point.number} of {count}: {label(point.values)}", markup=False)
+
+    def after(result: Result) -> None:
+        with contextlib.suppress(OSError):
+            write_page(folder / result.point.name)
+        sweep_report.write_results(folder, read_results(folder))
+        console.print(f"  {sweep_report.line(result)}", markup=False)
+
+    results = sweep_runs(
+        chosen.config,
+        axes,
+        folder=folder,
+        random=chosen.random,
+        optuna=chosen.optuna,
+        overwrite=chosen.overwrite,
+        before=before,
+        after=after,
+        tell=lambda sentence: console.print(f"  {sentence}", markup=False),
+    )
+    return _told_of_sweep(folder, results)
+
+
+def _told_of_sweep(folder: Path, results: Sequence[Result]) -> int:
+    """Prints how each point did, and what to do next."""
+    sweep_report.write_results(folder, results)
+    Console(highlight=False).print(sweep_report.table(results))
+    finished = [result for result in sweep_report.ranked(results) if result.status == "finished"]
+    if finished:
+        print(f"{'best':14} {folder / finished[0].point.name / 'report.html'}")
+    print(f"{'table':14} {folder / 'results.csv'}")
+    print(f"{'plot':14} {folder / 'plot.png'}")
+    if len(finished) > 1:
+        best = [str(folder / result.point.name) for result in finished[:2]]
+        print(f"{'compare':14} jconv compare {' '.join(best)}")
+    interrupted = [result for result in results if result.status == "interrupted"]
+    if interrupted:
+        print(f"{'go on':14} with the same command")
+        stopped = any(result.summary.get("signal") == "SIGINT" for result in interrupted)
+        return INTERRUPTED if stopped else OK
+    if results and all(result.status == "failed" for result in results):
+        raise ValueError(f"all {len(results)} points failed; {folder / 'results.json'} says why.")
+    return OK
+
+
+def compare(words: Sequence[str]) -> int:
+    """`jconv compare RUN RUN...`."""
+
+    def side_by_side(
+        runs: tyro.conf.Positional[list[Path]], out: Path = Path("compare.html")
+    ) -> tuple[Comparison, Path]:
+        """Lay runs side by side: final figures, the values in which they differ, curves.
+
+        Args:
+          runs: folders of runs, such as runs/digits; that of a sweep stands for all of its runs.
+          out: the page with their curves laid over each other.
+        """
+        return compare_runs(runs), out
+
+    found, out = _parse(side_by_side, "compare", words)
+    page = write_comparison(found, out)
+    Console(highlight=False).print(comparison_table(found))
+    print(f"{'page':14} {page}")
+    return OK
 
 
 def report(words: Sequence[str]) -> int:
@@ -463,6 +579,8 @@ def tune(words: Sequence[str]) -> int:
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train,
     "resume": resume,
+    "sweep": sweep,
+    "compare": compare,
     "report": report,
     "summary": summary,
     "predict": predict,
@@ -482,8 +600,9 @@ def _leading_path(words: Sequence[str], verb: str) -> tuple[Path, list[str]]:
     if words and not words[0].startswith("-"):
         return Path(words[0]), list(words[1:])
     if words and words[0] in ("-h", "--help"):
+        arguments = SweepArguments if verb == "sweep" else TrainArguments
         print(f"usage: jconv {verb} CONFIG.yaml [--section.field VALUE ...] [--overwrite]\n")
-        print(cleandoc(TrainArguments.__doc__ or ""), end="\n\n")
+        print(cleandoc(arguments.__doc__ or ""), end="\n\n")
         print(f"`jconv {verb} CONFIG.yaml --help` lists the values of that config.")
         sys.exit(OK)
     raise ConfigError(

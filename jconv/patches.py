@@ -28,6 +28,7 @@ from jax.interpreters import ad, batching, mlir
 from jax.sharding import PartitionSpec
 
 from jconv.algorithms.algorithm import accumulator
+from jconv.algorithms.space import extended, merged
 from jconv.call import as_array, frozen, split_padding
 from jconv.convolution import JNP_MODES
 from jconv.layout import resolve_layout, spatial_sizes
@@ -315,7 +316,25 @@ def _to_input(entries: Sequence, axis: int, taps: int, new: Any) -> tuple:
     return (*entries[:axis], new, *entries[axis + 1 :])
 
 
+def _side_by_side(window: Window) -> bool:
+    """Whether neither pixels between windows are left out nor any are in two, and all are inside.
+
+    Patches are then pixels in another shape, which no device has to ask another for.
+    """
+    last = window.output[0] * window.taps[0]
+    return (
+        window.stride == window.taps
+        and window.dilation == (1,)
+        and window.padding[0][0] == 0
+        and 0 < last <= window.input[0]
+    )
+
+
 def _gather_patches(x, *, window: Window, axis: int, taps: int):
+    if _side_by_side(window):
+        x = lax.slice_in_dim(x, 0, window.output[0] * window.taps[0], axis=axis)
+        x = x.reshape(*x.shape[:axis], *window.output, *window.taps, *x.shape[axis + 1 :])
+        return jnp.moveaxis(x, axis + 1, taps)
     shape = _to_patches(x.shape, axis, taps, (window.output[0], window.taps[0]))
     pixel, inside = sources(window)
     if not inside.any():
@@ -338,6 +357,9 @@ def _gather_patches(x, *, window: Window, axis: int, taps: int):
 
 
 def _sum_patches(patches, *, window: Window, axis: int, taps: int):
+    if _side_by_side(window):
+        x = merged(jnp.moveaxis(patches, taps, axis + 1), axis)
+        return extended(x, axis, 0, window.input[0] - x.shape[axis])
     shape = _to_input(patches.shape, axis, taps, window.input[0])
     index = np.stack(_meetings(window), axis=-1)
     if index.size == 0:

@@ -24,8 +24,8 @@ def problems(tmp_path, content):
         ({"optimizer": {"kind": "adam", "learning_rat": 1}},
          "optimizer.learning_rat: unknown key. Did you mean `learning_rate`?"),
         ({"optimizer": {"kind": "adamm"}},
-         "optimizer.kind: must be one of ['sgd', 'adam', 'adamw']. Did you mean `adam`? "
-         "Received: 'adamm'."),
+         "optimizer.kind: must be one of ['sgd', 'momentum', 'adam', 'adamw', 'lion', 'lamb']. "
+         "Did you mean `adam`? Received: 'adamm'."),
         ({"optimizer": {"learning_rate": 1}}, "optimizer: needs a `kind`, one of ['sgd',"),
         ({"optimizer": "adam"}, "optimizer: must be a valid dictionary"),
         ({"optimizer": {"kind": "adam", "learning_rate": -1}},
@@ -41,7 +41,7 @@ def problems(tmp_path, content):
         ({"steps": None}, "steps: must be a valid integer"),
         ({"seed": -1}, "seed: must be greater than or equal to 0"),
         ({"loss": "cross_entropi"},
-         "loss: must be 'cross_entropy' or 'mse'. Did you mean `cross_entropy`?"),
+         "loss: must be 'cross_entropy', 'mse' or 'binary'. Did you mean `cross_entropy`?"),
         ({"name": "../../etc"}, "name: String should match pattern"),
         ({"model": {"kind": "parallel_net", "blocks": []}}, "model.blocks: Tuple should have"),
         ({"model": {"kind": "parallel_net", "blocks": [{3: 0}]}},
@@ -53,11 +53,11 @@ def problems(tmp_path, content):
          "'overlap_add', 'phases' or 'split'. Did you mean `xla`?"),
         ({"model": {"kind": "conv"}}, "`model.kind` must be 'parallel_net' where `data.kind`"),
         ({"data": {"kind": "filtered_photos", "kernel": "gaussian"}, "model": {"kind": "conv"},
-          "shift": 1}, "`loss` must be 'mse' where `data.kind` is 'filtered_photos'.\n"
-         "  `shift` must be 0 where `data.kind` is 'filtered_photos'.\n"
+          "augment": {"shift": 1}}, "`loss` must be 'mse' where `data.kind` is 'filtered_photos'.\n"
+         "  `augment` must be left out where `data.kind` is 'filtered_photos'.\n"
          "  `model.kernel_size` must be [5, 5], that of `data.kernel`, which is 'gaussian'."),
         ({"steps": 10**20}, "steps: must be less than or equal to 1000000000"),
-        ({"shift": 10**9}, "shift: must be less than or equal to 64"),
+        ({"augment": {"shift": 10**9}}, "augment.shift: must be less than or equal to 64"),
         ({"data": {"kind": "digits", "test": 1e-9}}, "data.test: must be greater than or equal"),
         ({"data": {"kind": "filtered_photos", "kernel": "sobell"}, "loss": "mse"},
          "data.kernel: must be 'prewitt'"),

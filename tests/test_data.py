@@ -1,10 +1,23 @@
 import itertools
+import struct
 
 import numpy as np
 import pytest
+import skimage.data
+from PIL import Image
+from pydantic import TypeAdapter
 
 import jconv
-from jconv.data import batches, load_digits, load_filtered_photos
+from jconv.data import (
+    batches,
+    load_digits,
+    load_fashion_mnist,
+    load_filtered_photos,
+    load_photos,
+)
+from jconv.data.mnist import FASHION_FOLDER
+from jconv.train.build import build_data
+from jconv.train.config import Data, Npz
 
 
 def test_digits_are_those_of_uci():
@@ -54,3 +67,73 @@ def test_batches_can_be_entered_at_any_step():
     for start in (1, 3, 7):
         entered = itertools.islice(batches(10, 3, seed=4, start=start), 4)
         np.testing.assert_array_equal(list(entered), straight[start : start + 4])
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_photos_are_labelled_by_the_photograph(grey):
+    data = load_photos(patches=60, size=24, grey=grey, seed=1)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [48, 6, 6]
+    assert data.input_shape == (24, 24, 1 if grey else 3)
+    assert data.classes == ("astronaut", "coffee", "chelsea") and data.outputs == 3
+    inputs, labels = data.train
+    assert inputs.dtype == np.float32 and labels.dtype == np.int32
+    assert set(labels) == {0, 1, 2} and inputs.min() >= -1 and inputs.max() <= 1
+    photo = skimage.data.coffee() / np.float32(127.5) - 1
+    if not grey:
+        patch = inputs[np.flatnonzero(labels == 1)[0]]
+        corners = np.argwhere(np.isclose(photo[:-23, :-23], patch[0, 0], atol=1e-6).all(-1))
+        assert any(np.allclose(photo[i : i + 24, j : j + 24], patch, atol=1e-6) for i, j in corners)
+
+
+CONFIGS = {
+    "photos": dict(patches=100, size=8),
+    "fashion_mnist": dict(folder="~/mnist"),
+    "mnist": dict(folder="mnist"),
+    "npz": dict(path="data.npz", images="x", labels="y"),
+    "image_folder": dict(folder="pictures", size=[8, 8]),
+}
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_a_config_names_each_source(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    images = np.arange(20 * 8 * 8, dtype=np.uint8).reshape(20, 8, 8)
+    labels = np.arange(20, dtype=np.uint8) % 10
+    (tmp_path / "mnist").mkdir()
+    for part in ("train", "t10k"):
+        for name, array in (("images-idx3", images), ("labels-idx1", labels)):
+            header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+            (tmp_path / "mnist" / f"{part}-{name}-ubyte").write_bytes(header + array.tobytes())
+    np.savez(tmp_path / "data.npz", x=images, y=labels)
+    for i, image in enumerate(images):
+        (tmp_path / f"pictures/{labels[i]}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(tmp_path / f"pictures/{labels[i]}/{i}.png")
+    config = TypeAdapter(Data).validate_python({"kind": kind, **CONFIGS[kind]})
+    data = build_data(config)
+    assert data.input_shape[:2] == (8, 8)
+    assert data.outputs == (3 if kind == "photos" else 10)
+    taken = data.train.take(np.array([0, 1]))
+    assert taken.inputs.dtype == np.float32 and taken.targets.dtype == np.int32
+
+
+def test_the_memory_of_a_config_is_in_mib(tmp_path):
+    np.savez(tmp_path / "data.npz", images=np.zeros((300, 32, 32), np.uint8), labels=[0, 1] * 150)
+    config = Npz(path=str(tmp_path / "data.npz"), memory=1)
+    with pytest.raises(ValueError, match="must take from 1 to 1048576 bytes"):
+        build_data(config)
+    assert build_data(config.model_copy(update={"memory": 2})).outputs == 2
+
+
+def test_images_to_test_on_need_labels():
+    with pytest.raises(ValueError, match="`test_images` and `test_labels` must be given both"):
+        Npz(path="data.npz", test_images="x")
+
+
+@pytest.mark.skipif(not FASHION_FOLDER.exists(), reason="dataset-fashion-mnist is not installed")
+def test_fashion_mnist_of_debian():
+    data = load_fashion_mnist()
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [54000, 6000, 10000]
+    assert data.input_shape == (28, 28, 1) and data.classes[9] == "boot"
+    assert np.bincount(data.test.targets).tolist() == [1000] * 10
+    assert data.train.inputs.min() == -1 and data.train.inputs.max() == 1

@@ -160,6 +160,10 @@ class Page(HTMLParser):
     def attributes(self, name):
         return [attrs[name] for _, attrs in self.tags if attrs.get(name)]
 
+    def sentences(self):
+        """The text, however it was broken into lines; narrow spaces stay what they are."""
+        return re.sub("[ \n]+", " ", self.text)
+
     def pictures(self):
         """Every embedded picture, decoded."""
         urls = re.findall(r"data:image/png;base64,([\w+/=]+)", self.raw)
@@ -418,3 +422,116 @@ def test_long_curves_are_averaged():
     assert len(chart.curves[0].points) <= curves.POINTS
     assert chart.together == 34
     assert {value for _, _, value in chart.curves[0].points} == {"0.5"}
+
+
+@pytest.fixture
+def replicated(finished, rng):
+    """The finished run, as if it had been trained eight times at once."""
+    lines = [
+        line
+        | {f"{key}_error": 0.03 * line[key] for key in ("loss", "grad_norm")}
+        | {"accuracy_error": 0.02 * (1.05 - line["accuracy"])}
+        | ({"validation_accuracy_error": 0.01} if "validation_accuracy" in line else {})
+        for line in metrics(rng)
+    ]
+    write_lines(finished / "metrics.jsonl", lines)
+    found = SUMMARY | {"test_accuracy_error": 0.0021, "test_loss_error": 0.0012}
+    table = rng.poisson(0.4, size=(10, 10)) * 2 + np.eye(10, dtype=int) * 280
+    table[8, 1] = 23
+    found |= {"test_images": int(table.sum()) // 8, "test_confusion": table.tolist()}
+    (finished / "summary.json").write_text(json.dumps(found))
+    return finished
+
+
+def test_replicates_are_shown_with_their_standard_error(replicated):
+    shown = Page(page.write_page(replicated))
+    text = shown.sentences()
+
+    assert "98.9\u202f% ± 0.2\u202f% of" in text
+    assert text.count("98.9\u202f% ± 0.2\u202f%") == 2 and "0.0421 ± 0.0012" in text
+    assert "accuracy error" not in text and "test confusion" not in text
+    bands = [attrs for tag, attrs in shown.tags if (attrs.get("class") or "").startswith("band")]
+    # Loss and accuracy of training, accuracy of validation, and the norm of the gradient.
+    assert len(bands) == 4
+    assert "the bands are one standard error of the mean" in text
+
+
+def test_a_run_without_replicates_has_no_bands(finished):
+    shown = Page(page.write_page(finished))
+    assert not any((attrs.get("class") or "").startswith("band") for _, attrs in shown.tags)
+    assert "±" not in shown.text and "standard error" not in shown.text
+
+
+def test_a_band_reaches_one_standard_error_to_either_side():
+    chart = curves.chart(
+        "", {"a": [(0, 1.0), (4, 3.0)]}, last_step=4, errors={"a": [(0, 1.0), (4, 1.0)]}
+    )
+    assert (chart.y.low, chart.y.high) == (0, 4)
+    assert chart.curves[0].band == "M0 50L100 0L100 50L0 100Z"
+    assert chart.curves[0].points[1][2] == "3.0 ± 1.0"
+
+    share = curves.chart("", {"a": [(0, 0.99), (4, 0.98)]}, last_step=4, share=True,
+                         errors={"a": [(0, 0.05), (4, 0.0)]})  # fmt: skip
+    assert share.y.high == 1.0
+
+
+def test_a_band_below_a_logarithmic_axis_ends_at_its_foot():
+    chart = curves.chart("", {"a": [(0, 1.0), (4, 1e-4)]}, last_step=4, log=True,
+                         errors={"a": [(0, 0.1), (4, 1e-3)]})  # fmt: skip
+    assert chart.y.low == 1e-4 and chart.curves[0].band.split("L")[2] == "100 100"
+
+
+def test_a_band_breaks_where_there_is_no_number():
+    points = [(step, float("nan") if step == 2 else 1.0) for step in range(5)]
+    errors = [(step, 0.5) for step in range(5)]
+    chart = curves.chart("", {"a": points}, last_step=4, errors={"a": errors})
+    assert chart.curves[0].band.count("M") == chart.curves[0].band.count("Z") == 2
+
+
+def test_the_confusion_table_counts_what_was_taken_for_what(replicated):
+    shown = Page(page.write_page(replicated))
+
+    cells = [attrs for tag, attrs in shown.tags if tag == "td" and "title" in attrs]
+    worst = next(attrs for attrs in cells if attrs["title"].startswith("8 taken for 1: 23, "))
+    assert worst["class"] == "wrong dark" and worst["style"] == "--shade: 1.0"
+    right = [attrs for attrs in cells if attrs["class"].startswith("right")]
+    assert len(right) == 10 and all("dark" in attrs["class"] for attrs in right)
+    text = shown.sentences()
+    assert "Most often taken wrongly: 8 for 1 (23)" in text
+    assert "summed over 8 replicates" in text
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        [[3, 1], [0]],
+        [[1, 2], [3, "x"]],
+        [[1, -1], [0, 1]],
+        [[1, None], [0, 1]],
+        "table",
+        [[5]],
+        [[1] * 101] * 101,
+    ],
+)
+def test_what_is_no_confusion_table_is_left_out(table, finished):
+    (finished / "summary.json").write_text(json.dumps(SUMMARY | {"test_confusion": table}))
+    shown = Page(page.write_page(finished))
+    assert "What was taken for what" not in shown.text and "confusion" not in shown.text
+
+
+def test_a_large_confusion_table_has_shades_and_no_numbers(finished, rng):
+    table = (np.eye(100, dtype=int) * 90 + rng.poisson(0.1, size=(100, 100))).tolist()
+    names = [HOSTILE[:-1], *map(str, range(99))]
+    found = SUMMARY | {"test_confusion": table, "classes": names}
+    (finished / "summary.json").write_text(json.dumps(found))
+    path = page.write_page(finished)
+    shown = Page(path)
+    assert [tag for tag, _ in shown.tags].count("script") == 1
+    assert "{{ 7 * 7 }}" in shown.text and path.stat().st_size < 1_500_000
+    assert 'class="confusion"' in shown.raw
+
+
+def test_nothing_taken_wrongly(finished):
+    found = SUMMARY | {"test_confusion": [[3, 0, 0], [0, 2, 0], [0, 0, 0]]}
+    (finished / "summary.json").write_text(json.dumps(found))
+    assert "Nothing was taken wrongly." in Page(page.write_page(finished)).text

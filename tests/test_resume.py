@@ -14,7 +14,7 @@ import yaml
 from at_step import at_step
 
 from jconv.cli import main
-from jconv.train import RunFailed, TrainConfig, loop, resume, train
+from jconv.train import RunFailed, TrainConfig, resume, train
 from jconv.train.log import rewind
 from jconv.train.run_folder import RunBusy, locked
 
@@ -25,7 +25,7 @@ CONFIG = {
     "optimizer": {"kind": "adam", "learning_rate": 1e-2},
     "steps": 40,
     "batch_size": 32,
-    "shift": 1,
+    "augment": {"shift": 1},
     "log": {"every": 5, "evaluate_every": 20, "kernels_every": 10},
     "checkpoints": {"every": 10, "keep": 2},
 }
@@ -63,11 +63,11 @@ def assert_same_bits(run, whole):
 def ended(runs, monkeypatch, step, **changes):
     """A run that an error ended before its `step`-th step."""
 
-    def fail():
+    def fail(_):
         raise RuntimeError("the power went")
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "train_step", at_step(step, fail))
+        at_step(patch, step, fail)
         with pytest.raises(RunFailed):
             train(config(**changes), runs=runs)
     return runs / "tiny"
@@ -79,6 +79,14 @@ def test_a_run_goes_on_with_the_same_bits(step, whole, tmp_path, monkeypatch):
     told = []
     resume(run, tell=told.append)
     assert told == [f"goes on after step {(step - 1) // 10 * 10} of 40"]
+    assert_same_bits(run, whole)
+
+
+def test_steps_have_the_same_bits_however_they_are_cut(whole, tmp_path, monkeypatch):
+    calls = []
+    at_step(monkeypatch, 7, calls.append)
+    run, _ = train(config(), runs=tmp_path)
+    assert len(calls) == 1
     assert_same_bits(run, whole)
 
 
@@ -157,13 +165,10 @@ def test_two_processes_do_not_write_one_run(tmp_path, monkeypatch):
 def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(at_once, tmp_path, monkeypatch):
     spoilt = 13
 
-    def spoil(model, optimizer, inputs, *rest, **options):
-        if int(optimizer.step[...]) == spoilt - 1:
-            inputs = inputs.at[0, 0, 0].set(np.inf)
-        return original(model, optimizer, inputs, *rest, **options)
+    def spoil(data):
+        return data[0].at[:, 0, 0].set(np.inf), data[1]
 
-    original = loop.train_step
-    monkeypatch.setattr(loop, "train_step", spoil)
+    at_step(monkeypatch, spoilt, spoil)
     log = CONFIG["log"] | {"every": 1 if at_once else 5}
     with pytest.raises(RunFailed, match=f"step {spoilt} was not taken") as error:
         train(config(log=log), runs=tmp_path)

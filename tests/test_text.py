@@ -11,7 +11,8 @@ import jconv
 from jconv.analysis import summarize
 from jconv.data import batches, load_digits
 from jconv.models import ParallelNet
-from jconv.train.step import cross_entropy, mean_squared_error, train_step
+from jconv.train.losses import cross_entropy, mean_squared_error
+from jconv.train.step import Learner
 
 X = np.arange(1.0, 17.0).reshape(4, 4)
 EDGE = np.array([[-1.0, 0.0, 1.0]] * 3)
@@ -61,17 +62,25 @@ def test_kernels_detect_edges_where_there_are_edges():
     assert (filtered(image.T, np.asarray(jconv.kernels.prewitt())) == 0).all()
 
 
+def learning(model, rule, loss):
+    """Steps of a model as a function of state and batch, its first state, and the model in one."""
+    learner, state = Learner.of([model], rule, loss=loss, classes=10)
+    step = jax.jit(lambda state, x, y: learner.step(state, x, y, jax.random.key(0)))
+    return step, state, learner.model
+
+
 def test_gradient_of_the_single_layer_is_the_analytic_one(rng):
     """y = W x + b under MSE: dL/dW = 2/n sum((y_hat - y) x), and the update is W - lr dL/dW."""
     x = rng.normal(size=(32, 1)).astype("float32")
     y = 3 * x - 1 + 0.1 * rng.normal(size=x.shape).astype("float32")
     rate = 0.1
     layer = nnx.Linear(1, 1, rngs=nnx.Rngs(0))
-    optimizer = nnx.Optimizer(layer, optax.sgd(rate), wrt=nnx.Param)
+    step, state, model_in = learning(layer, optax.sgd(rate), mean_squared_error)
     for _ in range(3):
         w, b = float(layer.kernel[0, 0]), float(layer.bias[0])
         error = (w * x + b) - y
-        train_step(layer, optimizer, x, y, loss=mean_squared_error)
+        state, _ = step(state, x, y)
+        layer = model_in(state)
         assert float(layer.kernel[0, 0]) == pytest.approx(
             w - rate * 2 * np.mean(error * x), rel=1e-5
         )
@@ -86,8 +95,8 @@ def test_gradient_of_a_kernel_is_the_analytic_one(rng):
     layer = jconv.nn.Conv(1, 1, (3, 3), padding="VALID", use_bias=False, rngs=nnx.Rngs(0))
     kernel = np.asarray(layer.kernel[...])[:, :, 0, 0]
     error = np.stack([filtered(image[..., 0], kernel) for image in x])[..., None] - target
-    optimizer = nnx.Optimizer(layer, optax.sgd(rate), wrt=nnx.Param)
-    train_step(layer, optimizer, x, target, loss=mean_squared_error)
+    step, state, model_in = learning(layer, optax.sgd(rate), mean_squared_error)
+    layer = model_in(step(state, x, target)[0])
     for m, n in np.ndindex(3, 3):
         gradient = 2 * np.mean(error * x[:, m : m + 6, n : n + 6])
         updated = float(layer.kernel[m, n, 0, 0])
@@ -106,14 +115,13 @@ def test_kernels_change_in_training():
     """Initialise, forward (convolution, ReLU, pooling, dense), loss, gradient, update, repeat."""
     data = load_digits().train
     model = ParallelNet(rngs=nnx.Rngs(0))
-    optimizer = nnx.Optimizer(model, optax.adam(3e-3), wrt=nnx.Param)
-    before = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(model, nnx.Param)))
+    step, state, _ = learning(model, optax.adam(3e-3), cross_entropy)
+    before = jax.tree.map(np.asarray, state.parameters)
     losses = []
     for _, indices in zip(range(40), batches(len(data), 64, seed=0), strict=False):
-        metrics = train_step(model, optimizer, *data.take(indices), loss=cross_entropy)
+        state, metrics = step(state, *data.take(indices))
         losses.append(float(metrics["loss"]))
-    after = nnx.to_pure_dict(nnx.state(model, nnx.Param))
-    moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), before, after)
+    moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), before, state.parameters)
     assert min(jax.tree.leaves(moved)) > 1e-3
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
 

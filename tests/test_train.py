@@ -10,16 +10,14 @@ import optax
 import pytest
 import yaml
 from at_step import at_step
-from flax import nnx
 
 from jconv.data import load_digits
-from jconv.nn.calls import in_evaluation
 from jconv.report.page import write_page
-from jconv.train import RunFailed, TrainConfig, loop, run_folder, train
-from jconv.train.build import build_model, build_schedule
-from jconv.train.checkpoint import Checkpoints
+from jconv.train import RunFailed, TrainConfig, run_folder, train
+from jconv.train.augment import shift
+from jconv.train.rule import build_schedule
 from jconv.train.run_folder import RunExists
-from jconv.train.step import shift
+from jconv.train.training import Training
 
 
 def config(**changes):
@@ -30,7 +28,7 @@ def config(**changes):
         "optimizer": {"kind": "adam", "learning_rate": 1e-2},
         "steps": 40,
         "batch_size": 32,
-        "shift": 1,
+        "augment": {"shift": 1},
         "log": {"every": 10, "evaluate_every": 20, "kernels_every": 20},
     }
     return TrainConfig.model_validate(content | changes)
@@ -44,7 +42,7 @@ def recovery(**changes):
         loss="mse",
         optimizer={"kind": "adam", "learning_rate": 0.1},
         schedule={"kind": "cosine"},
-        shift=0,
+        augment={},
         **changes,
     )
 
@@ -78,7 +76,10 @@ def test_the_run_folder_is_complete(finished):
 def test_the_stored_config_is_complete_and_makes_the_same_run(finished):
     run, _ = finished
     stored = yaml.safe_load((run / "config.yaml").read_text())
-    assert stored["optimizer"]["b1"] == 0.9 and stored["schedule"] == {"kind": "constant"}
+    assert stored["optimizer"]["b1"] == 0.9 and stored["schedule"] == {
+        "kind": "constant",
+        "warmup_steps": 0,
+    }
     assert TrainConfig.model_validate(stored) == config()
 
 
@@ -118,31 +119,29 @@ def test_tensorboard_has_scalars_images_and_histograms(finished):
 
 def test_the_checkpoint_holds_model_and_optimizer(finished):
     run, summary = finished
-    fresh = build_model(config().model, (8, 8, 1), 10, nnx.Rngs(5))
-    optimizer = nnx.Optimizer(fresh, optax.adam(build_schedule(config())), wrt=nnx.Param)
-    with Checkpoints(run / "checkpoints", keep=2) as checkpoints:
-        step, facts = checkpoints.restore_newest(fresh, optimizer)
+    training = Training(config(seed=5))
+    with training.checkpoints(run) as checkpoints:
+        step, state, facts = checkpoints.restore_newest(training.state)
     assert step == 40 and facts["config"]["steps"] == 40
     kernels = arrays(run / "kernels" / "000040.npz")
-    np.testing.assert_array_equal(fresh.dense.kernel[...], kernels["dense.kernel"])
-    assert int(optimizer.step[...]) == 40
+    model = training.learner.model(state)
+    np.testing.assert_array_equal(model.dense.kernel[...], kernels["dense.kernel"])
+    assert (
+        int(optax.tree.get(state.rule, "count", filtering=lambda path, _: "Adam" in str(path)))
+        == 40
+    )
     test = load_digits().test
-    logits = in_evaluation(fresh)(test.inputs)
-    accuracy = float(np.mean(np.argmax(logits, -1) == test.targets))
+    accuracy = float(np.mean(np.argmax(model(test.inputs), -1) == test.targets))
     assert accuracy == pytest.approx(summary["test_accuracy"])
 
 
 def test_a_checkpoint_round_trip_is_bit_equal_random_streams_too(tmp_path):
-    def make(seed):
-        model = build_model(config().model, (8, 8, 1), 10, nnx.Rngs(seed))
-        return model, nnx.Optimizer(model, optax.adam(1e-3), wrt=nnx.Param)
-
-    (model, optimizer), (other, other_optimizer) = make(0), make(1)
-    model(np.ones((2, 8, 8, 1)))  # dropout draws once
-    with Checkpoints(tmp_path, keep=1) as checkpoints:
-        checkpoints.save(3, model, optimizer, {})
-        assert checkpoints.restore_newest(other, other_optimizer) == (3, {})
-    for a, b in zip(*(jax.tree.leaves(nnx.state(m)) for m in (model, other)), strict=True):
+    one, other = Training(config()), Training(config(seed=1))
+    with one.checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(3, one.state, {})
+        step, state, facts = checkpoints.restore_newest(other.state)
+    assert (step, facts) == (3, {})
+    for a, b in zip(*map(jax.tree.leaves, (one.state, state)), strict=True):
         assert (a == b).all()
 
 
@@ -213,8 +212,7 @@ def listening():
 
 
 def test_ctrl_c_ends_a_run_after_its_step(tmp_path, monkeypatch, listening):
-    press = lambda: signal.raise_signal(signal.SIGINT)
-    monkeypatch.setattr(loop, "train_step", at_step(25, press))
+    at_step(monkeypatch, 25, lambda _: signal.raise_signal(signal.SIGINT))
     run, summary = train(config(), runs=tmp_path)
     assert summary["status"] == "interrupted" and summary["steps"] == 25
     assert [line["step"] for line in lines(run)] == [1, 10, 20]
@@ -232,11 +230,11 @@ def test_ctrl_c_ends_a_run_after_its_step(tmp_path, monkeypatch, listening):
 def test_a_second_ctrl_c_ends_it_at_once_and_it_is_not_called_finished(
     tmp_path, monkeypatch, listening
 ):
-    def press_twice():
+    def press_twice(_):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(loop, "train_step", at_step(26, press_twice))
+    at_step(monkeypatch, 26, press_twice)
     with pytest.raises(KeyboardInterrupt):
         train(config(), runs=tmp_path)
     summary = json.loads((tmp_path / "tiny" / "summary.json").read_text())
@@ -244,10 +242,10 @@ def test_a_second_ctrl_c_ends_it_at_once_and_it_is_not_called_finished(
 
 
 def test_a_failure_keeps_what_was_logged_and_is_not_swallowed(tmp_path, monkeypatch):
-    def fail():
+    def fail(_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(loop, "train_step", at_step(26, fail))
+    at_step(monkeypatch, 26, fail)
     with pytest.raises(RunFailed, match="no space left.*What was logged until then") as error:
         train(config(), runs=tmp_path)
     assert error.value.run == tmp_path / "tiny"

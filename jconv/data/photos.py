@@ -1,4 +1,4 @@
-"""Patches of photographs, and what a hidden kernel makes of them.
+"""Patches of photographs: which one they are from, or what a hidden kernel makes of them.
 
 The photographs are those that scikit-image ships: astronaut (NASA, public domain), coffee and
 chelsea (CC0).
@@ -9,9 +9,42 @@ import skimage.color
 import skimage.data
 
 from jconv.convolution import conv
-from jconv.data.split import Split, Splits, split_by_share
+from jconv.data.labelled import scaled_parts
+from jconv.data.split import Split
+from jconv.data.splits import Splits, split_by_share
 
 PHOTOS = ("astronaut", "coffee", "chelsea")
+
+
+def load_photos(
+    *,
+    patches: int = 3000,
+    size: int = 32,
+    grey: bool = False,
+    validation: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
+) -> Splits:
+    """Patches `(n, size, size, channels)` in [-1, 1], and which photograph each was cut from.
+
+    Patches of different splits may overlap: it is an exercise, and no benchmark.
+
+    Args:
+      patches: how many, cut at random places of random photographs.
+      size: pixels of a patch's side.
+      grey: one channel instead of three.
+      validation: share of the patches to validate on.
+      test: share of the patches to test on.
+      seed: draws places and split.
+    """
+    rng = np.random.default_rng(seed)
+    photos = [getattr(skimage.data, name)() for name in PHOTOS]
+    if grey:
+        photos = [np.rint(255 * skimage.color.rgb2gray(photo))[..., None] for photo in photos]
+    labels = rng.integers(len(photos), size=patches, dtype=np.int32)
+    inputs = np.stack([_patch(photos[label], size, rng) for label in labels]).astype(np.uint8)
+    parts = split_by_share(Split(inputs, labels), (validation, test), rng)
+    return Splits(*scaled_parts(parts), outputs=len(PHOTOS), classes=PHOTOS)
 
 
 def load_filtered_photos(
@@ -50,5 +83,5 @@ def load_filtered_photos(
 
 
 def _patch(photo: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    row, column = (rng.integers(n - size + 1) for n in photo.shape)
+    row, column = (rng.integers(n - size + 1) for n in photo.shape[:2])
     return photo[row : row + size, column : column + size]

@@ -7,7 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jconv.algorithms import Algorithm
-from jconv.nn import Flatten, MaxPool, ParallelConv
+from jconv.nn import Branch, Flatten, MaxPool, ParallelConv
 from jconv.plan import Plan
 
 
@@ -21,6 +21,7 @@ class ParallelNet(nnx.Module):
       num_classes: logits to give.
       input_shape: (h, w, c) of one image.
       blocks: output channels for each kernel size, block by block; see `jconv.nn.ParallelConv`.
+      norm: whether every convolution is followed by a batch norm.
       dropout: share of the features dropped while training.
       algorithm: how every branch convolves; see `jconv.ALGORITHMS`.
       rngs: draws the initial kernels, and what is dropped.
@@ -35,6 +36,7 @@ class ParallelNet(nnx.Module):
         *,
         input_shape: Sequence[int] = (8, 8, 1),
         blocks: Sequence[Mapping[int, int]] = ({1: 8, 3: 16, 5: 8}, {1: 16, 3: 32, 5: 16}),
+        norm: bool = False,
         dropout: float = 0.0,
         algorithm: str | Algorithm | Plan = "auto",
         rngs: nnx.Rngs,
@@ -48,7 +50,10 @@ class ParallelNet(nnx.Module):
             )
         self.blocks, self.pools = nnx.List(), nnx.List()
         for widths in blocks:
-            self.blocks.append(ParallelConv(channels, widths, algorithm=algorithm, rngs=rngs))
+            branches = [Branch(width=w, kernel=k) for k, w in widths.items()] if norm else widths
+            self.blocks.append(
+                ParallelConv(channels, branches, norm=norm, algorithm=algorithm, rngs=rngs)
+            )
             self.pools.append(MaxPool((2, 2)))
             channels = sum(widths.values())
         self.flatten = Flatten()

@@ -63,9 +63,9 @@ def load(name: str, weights: Any, **options) -> Network:
         floats, such as a quantised one; then nothing is loaded.
 
     >>> import numpy as np
-    >>> load("googlenet", {"conv1.conv.weight": np.zeros((64, 3, 7, 7))})
+    >>> load("googlenet", {"conv1.conv.weight": np.zeros((64, 3, 7, 7))})  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    jconv.models.weights.WeightsError: `weights` must hold every tensor of googlenet ...
+    jconv.models.weights.WeightsError: `weights` must hold every tensor of googlenet(...
     """
     _published(name)
     given = _tensors(weights)

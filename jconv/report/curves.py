@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from jconv.report.words import number, percent
+from jconv.report.words import number, number_with_error, percent, percent_with_error
 
 POINTS = 300  # points drawn of one curve
 DOTTED = 40  # a curve of at most this many points also shows each of them
@@ -18,6 +18,7 @@ _TINY = 1e-300  # has no place on a logarithmic axis: the powers of ten end soon
 
 Points = Sequence[tuple[int, float]]  # (step, value), in order of steps
 Write = Callable[[float], str]
+_Point = tuple[int, float, float]  # (step, value, standard error), the last NaN where none is known
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,12 @@ class Curve:
       path: an SVG path in a box of 100 by 100.
       dots: where each point stands, for a curve of few points.
       points: `(from the left, step, value)` of each point, the last two as text.
+      band: an SVG path around what is within a standard error of the curve; empty without errors.
     """
 
     name: str
     path: str
+    band: str
     dots: tuple[tuple[float, float], ...]
     points: tuple[tuple[float, str, str], ...]
 
@@ -71,12 +74,18 @@ class Chart:
     curves: tuple[Curve, ...]
     together: int = 1
 
+    @property
+    def last_step(self) -> str:
+        """The last step of any curve, as text."""
+        return max((curve.points[-1] for curve in self.curves), key=lambda point: point[0])[1]
+
 
 def chart(
     title: str,
     series: Mapping[str, Points],
     *,
     last_step: int,
+    errors: Mapping[str, Points] | None = None,
     log: bool | None = None,
     share: bool = False,
 ) -> Chart | None:
@@ -86,19 +95,23 @@ def chart(
       title: what is drawn.
       series: the points of each curve, in order of steps.
       last_step: where the horizontal axis ends.
+      errors: standard errors of series, by the same names, at the same steps.
       log: a logarithmic axis; by default, where the values span over two decades.
       share: values are shares of one, to be written in percent.
     """
     series = {name: points for name, points in series.items() if points}
     if not series:
         return None
+    known = {name: dict(points) for name, points in (errors or {}).items()}
     together = max(map(_together, series.values()))
-    thinned = {name: _thinned(points) for name, points in series.items()}
-    values = [value for points in thinned.values() for _, value in points]
+    thinned = {name: _thinned(points, known.get(name, {})) for name, points in series.items()}
+    values = [value for points in thinned.values() for _, value, _ in points]
     log = _spans_decades(values) if log is None else log
+    bounds = [_bounds(point, share) for points in thinned.values() for point in points]
+    # On a logarithmic axis a bound near zero would take all the room.
+    values += [high for _, high in bounds] + ([] if log else [low for low, _ in bounds])
     x, y = step_axis(last_step), value_axis(values, log=log, share=share)
-    write = percent if share else partial(number, digits=3)
-    curves = tuple(_curve(name, points, x, y, write) for name, points in thinned.items())
+    curves = tuple(_curve(name, points, x, y, share) for name, points in thinned.items())
     return Chart(title, x, y, curves, together)
 
 
@@ -112,21 +125,64 @@ def _together(points: Points) -> int:
     return math.ceil(len(points) / POINTS)
 
 
-def _thinned(points: Points) -> Points:
+def _thinned(points: Points, errors: Mapping[int, float]) -> list[_Point]:
     """Replaces neighbours by their mean, at the step of the last of them."""
     size = _together(points)
     bins = [points[k : k + size] for k in range(0, len(points), size)]
-    return [(b[-1][0], sum(value for _, value in b) / len(b)) for b in bins]
-
-
-def _curve(name: str, points: Points, x: Axis, y: Axis, write: Write) -> Curve:
-    places = [(x.place(step), round(100 - y.place(value), 2)) for step, value in points]
-    seen = [(left, top) for left, top in places if math.isfinite(top)]
-    texts = [
-        (left, number(step), write(value))
-        for (left, _), (step, value) in zip(places, points, strict=True)
+    return [
+        (
+            b[-1][0],
+            sum(value for _, value in b) / len(b),
+            sum(errors.get(step, math.nan) for step, _ in b) / len(b),
+        )
+        for b in bins
     ]
-    return Curve(name, _path(places), tuple(seen) if len(points) <= DOTTED else (), tuple(texts))
+
+
+def _bounds(point: _Point, share: bool) -> tuple[float, float]:
+    _, value, error = point
+    if math.isnan(error):
+        return value, value
+    low, high = value - error, value + error
+    return (max(low, 0.0), min(high, 1.0)) if share else (low, high)
+
+
+def _curve(name: str, points: Sequence[_Point], x: Axis, y: Axis, share: bool) -> Curve:
+    places = [(x.place(step), round(100 - y.place(value), 2)) for step, value, _ in points]
+    seen = [(left, top) for left, top in places if math.isfinite(top)]
+    texts = [(left, number(point[0]), _text(point, share))
+             for (left, _), point in zip(places, points, strict=True)]  # fmt: skip
+    dots = tuple(seen) if len(points) <= DOTTED else ()
+    return Curve(name, _path(places), _band(points, x, y, share), dots, tuple(texts))
+
+
+def _text(point: _Point, share: bool) -> str:
+    _, value, error = point
+    if math.isnan(error):
+        return percent(value) if share else number(value, digits=3)
+    return percent_with_error(value, error) if share else number_with_error(value, error)
+
+
+def _band(points: Sequence[_Point], x: Axis, y: Axis, share: bool) -> str:
+    """An SVG path forth along the upper bounds and back along the lower ones."""
+    pieces: list[list[tuple[float, float, float]]] = [[]]
+    for point in points:
+        low, high = (y.place(bound) for bound in _bounds(point, share))
+        if math.isfinite(high) and math.isfinite(point[2]):
+            # A lower bound that has no place on a logarithmic axis is below all of it.
+            bottom = max(low, 0.0) if math.isfinite(low) else 0.0
+            pieces[-1].append((x.place(point[0]), 100 - high, 100 - bottom))
+        elif pieces[-1]:
+            pieces.append([])
+    return "".join(map(_outline, pieces))
+
+
+def _outline(piece: Sequence[tuple[float, float, float]]) -> str:
+    if len(piece) < 2:
+        return ""
+    forth = [f"{left:g} {top:.6g}" for left, top, _ in piece]
+    back = [f"{left:g} {bottom:.6g}" for left, _, bottom in reversed(piece)]
+    return f"M{'L'.join(forth + back)}Z"
 
 
 def _path(places: Sequence[tuple[float, float]]) -> str:

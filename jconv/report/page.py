@@ -5,43 +5,23 @@ It is made from whatever the run left behind. What is missing or broken is named
 among the remarks on the page, so that a run that was killed has a page as well.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from jconv.analysis.pictures import gradient
-from jconv.report import timeline
-from jconv.report.curves import Chart, Points, chart, step_axis
+from jconv.report import html, timeline
+from jconv.report.confusion import confusion_of
+from jconv.report.curves import Chart, chart, step_axis
+from jconv.report.figures import final_figures, label, text
 from jconv.report.recovery import recovery_of
 from jconv.report.run import Run, is_number, read_run
 from jconv.report.verdict import divergence, standing, verdict
-from jconv.report.words import duration, number, percent
+from jconv.report.words import number
 
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_FIRST = (  # of the figures, in this order
-    "test_accuracy",
-    "test_loss",
-    "validation_accuracy",
-    "validation_loss",
-    "parameters",
-    "steps",
-    "seconds",
-    "images_per_second",
-    "train_images",
-    "test_images",
-)
 _COLUMNS = ("output_shape", "parameters", "multiply_adds", "receptive_field", "connected_to")
 
 
@@ -54,17 +34,13 @@ def write_page(run: Path) -> Path:
     run = Path(run)
     if not run.is_dir():
         raise ValueError(f"`run` must be the folder of a run. Received: run={str(run)!r}.")
-    page = run / "report.html"
-    unfinished = run / f".report.{os.getpid()}.html"
-    unfinished.write_text(render(read_run(run)), encoding="utf-8", errors="replace")
-    os.replace(unfinished, page)
-    return page
+    return html.write(run / "report.html", render(read_run(run)))
 
 
 def render(run: Run) -> str:
     """The page of a run as HTML."""
     with np.errstate(all="ignore"):  # a run that diverged is drawn like any other
-        return _TEMPLATES.get_template("page.html.jinja").render(_contents(run))
+        return html.fill("page.html.jinja", _contents(run))
 
 
 def _contents(run: Run) -> dict[str, Any]:
@@ -74,10 +50,11 @@ def _contents(run: Run) -> dict[str, Any]:
         "verdict": verdict(run),
         "remarks": [*divergence(run), *run.remarks],
         "standing": standing(run),
-        "figures": _figures(run.summary),
+        "figures": final_figures(run.summary),
         "provenance": _provenance(run.environment),
         "charts": _charts(run),
         "side_charts": _side_charts(run),
+        "confusion": confusion_of(run),
         "recovery": recovery_of(run),
         "snapshot_steps": steps,
         "moments": timeline.moments(run, steps),
@@ -86,15 +63,9 @@ def _contents(run: Run) -> dict[str, Any]:
         "gradient": gradient(),
         "network": [_network_row(layer) for layer in run.layers],
         "totals": [_total(run.layers, key) for key in ("parameters", "multiply_adds")],
-        "environment": [(_label(k), _text(k, v)) for k, v in run.environment.items()],
+        "environment": [(label(k), text(k, v)) for k, v in run.environment.items()],
         "number": number,
     }
-
-
-def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    order = [key for key in _FIRST if key in summary]
-    order += [key for key in summary if key not in order and key not in ("status", "error")]
-    return [(_label(k), _text(k, summary[k])) for k in order if summary[k] is not None]
 
 
 def _provenance(environment: Mapping[str, Any]) -> list[str]:
@@ -118,22 +89,26 @@ def _moment_in_time(iso: str) -> str:
 
 
 def _charts(run: Run) -> list[Chart]:
-    def both(key: str) -> dict[str, Points]:
-        return {"training": run.series(key), "validation": run.series(f"validation_{key}")}
+    def draw(title: str, keys: Mapping[str, str], **options) -> Chart | None:
+        series = {name: run.series(key) for name, key in keys.items()}
+        errors = {name: run.series(f"{key}_error") for name, key in keys.items()}
+        return chart(title, series, last_step=run.last_step, errors=errors, **options)
 
-    draw = partial(chart, last_step=run.last_step)
-    errors = {"training": run.series("kernel_error")}
+    def both(key: str) -> dict[str, str]:
+        return {"training": key, "validation": f"validation_{key}"}
+
     drawn = [
         draw("Loss", both("loss")),
         draw("Accuracy", both("accuracy"), share=True, log=False),
-        draw("Largest difference from the hidden kernel", errors, log=True),
+        draw("Largest difference from the hidden kernel", {"training": "kernel_error"}, log=True),
     ]
     return [one for one in drawn if one]
 
 
 def _side_charts(run: Run) -> list[Chart]:
     def draw(title: str, key: str, log: bool | None = None) -> Chart | None:
-        return chart(title, {"": run.series(key)}, last_step=run.last_step, log=log)
+        series, errors = ({"": run.series(name)} for name in (key, f"{key}_error"))
+        return chart(title, series, last_step=run.last_step, errors=errors, log=log)
 
     drawn = [
         draw("Gradient norm", "grad_norm"),
@@ -159,25 +134,3 @@ def _cell(value: Any) -> str:
         sizes = all(is_number(item) for item in value)
         return (" × " if sizes else ", ").join(map(_cell, value))
     return number(value) if is_number(value) else str(value)
-
-
-def _label(key: str) -> str:
-    special = {"seconds": "time", "images_per_second": "images a second"}
-    return special.get(key, key.replace("_", " "))
-
-
-def _text(key: str, value: Any) -> str:
-    """Writes a value of a JSON file for a reader; its key says what it is."""
-    if value is None or value == "":
-        return "unknown"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{_label(k)} {_text(k, v)}" for k, v in value.items())
-    if isinstance(value, list):
-        return ", ".join(_text(key, item) for item in value)
-    if not is_number(value):
-        return str(value)
-    if key.endswith("accuracy"):
-        return percent(value)
-    return duration(value) if key.endswith("seconds") else number(value)

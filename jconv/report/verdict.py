@@ -3,7 +3,13 @@
 import math
 
 from jconv.report.run import Run, is_number
-from jconv.report.words import duration, number, percent
+from jconv.report.words import (
+    duration,
+    number,
+    number_with_error,
+    percent,
+    percent_with_error,
+)
 
 
 def verdict(run: Run) -> str:
@@ -15,22 +21,34 @@ def verdict(run: Run) -> str:
 
 
 def _reached(run: Run) -> str:
-    tested = _latest(run, "test_accuracy")
-    if tested is not None:
+    tested = _share(run, "test_accuracy")
+    if tested:
         images = _latest(run, "test_images")
         whose = "the test images" if images is None else f"{number(images)} test images"
-        return f"{percent(tested)} of {whose} named correctly"
+        return f"{tested} of {whose} named correctly"
     error = _latest(run, "kernel_error")
     if error is not None:
-        return f"The learned kernel differs from the hidden one by at most {number(error, 2)}"
-    validated = _latest(run, "validation_accuracy")
-    if validated is not None:
-        return f"{percent(validated)} of the validation images named correctly"
+        spread = _latest(run, "kernel_error_error")
+        within = number(error, 2) if spread is None else number_with_error(error, spread)
+        return f"The learned kernel differs from the hidden one by at most {within}"
+    validated = _share(run, "validation_accuracy")
+    if validated:
+        return f"{validated} of the validation images named correctly"
     for name in ("test loss", "validation loss", "loss"):
-        loss = _latest(run, name.replace(" ", "_"))
+        key = name.replace(" ", "_")
+        loss, spread = _latest(run, key), _latest(run, f"{key}_error")
         if loss is not None:
-            return f"{name.capitalize()} {number(loss, 3)}"
+            found = number(loss, 3) if spread is None else number_with_error(loss, spread)
+            return f"{name.capitalize()} {found}"
     return "Nothing was measured"
+
+
+def _share(run: Run, key: str) -> str:
+    """A share of one in words, with its standard error where there is one; empty without it."""
+    share, error = _latest(run, key), _latest(run, f"{key}_error")
+    if share is None:
+        return ""
+    return percent(share) if error is None else percent_with_error(share, error)
 
 
 def _latest(run: Run, key: str) -> float | None:

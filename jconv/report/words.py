@@ -32,6 +32,30 @@ def percent(share: float, decimals: int = 1) -> str:
     return f"{100 * share:.{decimals}f}".rstrip("0").rstrip(".") + "\u202f%"
 
 
+def percent_with_error(share: float, error: float) -> str:
+    """Writes a share of one with its standard error, as many digits as the error leaves sense.
+
+    >>> percent_with_error(0.98889, 0.0021), percent_with_error(0.98889, 0.0004)
+    ('98.9\\u202f% ± 0.2\\u202f%', '98.89\\u202f% ± 0.04\\u202f%')
+    """
+    small = 0 < error < math.inf
+    decimals = min(max(1, -math.floor(math.log10(100 * error))), 4) if small else 1
+    return f"{percent(share, decimals)} ± {percent(error, decimals)}"
+
+
+def number_with_error(value: float, error: float) -> str:
+    """Writes a number with its standard error, to two digits of the error.
+
+    >>> number_with_error(0.04213, 0.00121), number_with_error(3158.2, 41.0)
+    ('0.0421 ± 0.0012', '3,158 ± 41')
+    """
+    decimals = 1 - math.floor(math.log10(error)) if 0 < error < math.inf else 99
+    if decimals > 6 or not abs(value) < 1e7:
+        return f"{number(value)} ± {number(error, 2)}"
+    decimals = max(decimals, 0)
+    return f"{value:,.{decimals}f} ± {error:,.{decimals}f}".replace("-", "−")
+
+
 def duration(seconds: float) -> str:
     """Writes a time as a person would.
 

@@ -1,7 +1,8 @@
-"""From a config to the things it names: data, model, optimizer."""
+"""From a config to the things it names: data and model."""
+
+import os
 
 import numpy as np
-import optax
 from flax import nnx
 
 from jconv import data, nn
@@ -12,20 +13,29 @@ from jconv.train import config as c
 
 def build_data(config: c.Data) -> data.Splits:
     """Loads the data set."""
+    options = config.model_dump(exclude={"kind"})
+    for key in {"folder", "path"} & options.keys():
+        options[key] = os.path.expanduser(options[key])
+    if "memory" in options:
+        options["memory"] *= 2**20
     match config:
         case c.Digits():
-            return data.load_digits(
-                validation=config.validation, test=config.test, seed=config.seed
-            )
+            return data.load_digits(**options)
         case c.FilteredPhotos():
-            return data.load_filtered_photos(
-                np.asarray(KERNELS[config.kernel]()),
-                patches=config.patches,
-                size=config.size,
-                validation=config.validation,
-                test=config.test,
-                seed=config.seed,
-            )
+            kernel = np.asarray(KERNELS[options.pop("kernel")]())
+            return data.load_filtered_photos(kernel, **options)
+        case c.Photos():
+            return data.load_photos(**options)
+        case c.FashionMnist():
+            return data.load_fashion_mnist(**options)
+        case c.Mnist():
+            return data.load_mnist(**options)
+        case c.Npz():
+            return data.load_npz(**options)
+        case c.ImageFolder():
+            return data.load_image_folder(**options)
+        case c.HuggingFace():
+            return data.load_huggingface(**options)
 
 
 def build_model(
@@ -39,6 +49,7 @@ def build_model(
                 outputs,
                 input_shape=input_shape,
                 blocks=config.blocks,
+                norm=config.norm,
                 dropout=config.dropout,
                 algorithm=config.algorithm,
                 rngs=rngs,
@@ -55,31 +66,3 @@ def build_model(
                 algorithm=config.algorithm,
                 rngs=rngs,
             )
-
-
-def build_schedule(config: c.TrainConfig) -> optax.Schedule:
-    """The learning rate at each step."""
-    peak = config.optimizer.learning_rate
-    match config.schedule:
-        case c.Constant():
-            return optax.constant_schedule(peak)
-        case c.Cosine(warmup_steps=warmup):
-            return optax.warmup_cosine_decay_schedule(
-                init_value=peak if warmup == 0 else 0.0,
-                peak_value=peak,
-                warmup_steps=warmup,
-                decay_steps=config.steps,
-            )
-
-
-def build_optimizer(
-    config: c.Optimizer, learning_rate: optax.Schedule
-) -> optax.GradientTransformation:
-    """The rule that turns gradients into updates."""
-    match config:
-        case c.Sgd(momentum=momentum):
-            return optax.sgd(learning_rate, momentum=momentum or None)
-        case c.Adam(b1=b1, b2=b2):
-            return optax.adam(learning_rate, b1=b1, b2=b2)
-        case c.AdamW(b1=b1, b2=b2, weight_decay=decay):
-            return optax.adamw(learning_rate, b1=b1, b2=b2, weight_decay=decay)

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
-from flax import nnx
 from orbax.checkpoint import checkpoint_managers as policies
 
 DIGITS = 6  # of a step, in the name of its folder
@@ -54,48 +53,45 @@ class Checkpoints:
         self._manager.close()
 
     def save(
-        self,
-        step: int,
-        model: nnx.Module,
-        optimizer: nnx.Optimizer,
-        facts: dict[str, Any],
-        validation_loss: float | None = None,
+        self, step: int, state: Any, facts: dict[str, Any], validation_loss: float | None = None
     ) -> None:
-        """Saves the state after `step`, with some facts as JSON; once only."""
+        """Saves the state after `step`, with some facts as JSON; once only.
+
+        What `state` holds is copied before this returns, and written while training goes on.
+        """
         if step in self._manager.all_steps():
             return
         self._manager.save(
             step,
             args=ocp.args.Composite(
-                state=ocp.args.StandardSave(_saved(_state(model, optimizer))),
+                state=ocp.args.StandardSave(_named(state)),
                 facts=ocp.args.JsonSave(facts),
             ),
             metrics=None if validation_loss is None else {"validation_loss": validation_loss},
         )
 
     def restore_newest(
-        self,
-        model: nnx.Module,
-        optimizer: nnx.Optimizer,
-        tell: Callable[[str], None] = lambda sentence: None,
-    ) -> tuple[int, dict[str, Any]]:
-        """Brings model and optimizer to the newest state that can be read, in place.
+        self, state: Any, tell: Callable[[str], None] = lambda sentence: None
+    ) -> tuple[int, Any, dict[str, Any]]:
+        """Reads the newest state that can be read; others are told of, and set aside.
 
-        Those that cannot be read are told of, and set aside.
+        Args:
+          state: one like it, which says what is to be read and where it is to lie; on other
+            devices than those it was saved from, if need be.
+          tell: is told, in a sentence, of each that cannot be read.
 
         Returns:
-          The step after which it was saved, and the facts saved with it.
+          The step after which it was saved, the state, and the facts saved with it.
 
         Raises:
           NoCheckpoint: where there is none that can be read.
         """
-        state = _state(model, optimizer)
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 found = self._manager.restore(
                     step,
                     args=ocp.args.Composite(
-                        state=ocp.args.StandardRestore(_saved(state)),
+                        state=ocp.args.StandardRestore(_named(state)),
                         facts=ocp.args.JsonRestore(),
                     ),
                 )
@@ -105,24 +101,21 @@ class Checkpoints:
                 path.rename(path.with_name(path.name + ".unreadable"))
                 self._manager.reload()
                 continue
-            restored = jax.tree.map(_like, state, found["state"])
-            nnx.update(model, restored["model"])
-            nnx.update(optimizer, restored["optimizer"])
-            return step, found["facts"]
+            leaves, tree = jax.tree.flatten(state)
+            restored = map(_like, leaves, found["state"].values())
+            return step, jax.tree.unflatten(tree, restored), found["facts"]
         raise NoCheckpoint("there is no checkpoint that can be read")
 
 
-def _state(model: nnx.Module, optimizer: nnx.Optimizer) -> dict:
-    # Random streams are state too, so that what is dropped next goes on where it was.
+def _named(state) -> dict[str, jax.Array]:
+    """Every array by its path, random keys as the numbers that they are."""
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    numbers = lambda x: jax.random.key_data(x) if _is_key(x) else x
+    # Numbered, for orbax gives them back in the order of their names.
     return {
-        "model": nnx.to_pure_dict(nnx.state(model)),
-        "optimizer": nnx.to_pure_dict(nnx.state(optimizer)),
+        f"{i:05d}.{jax.tree_util.keystr(path, simple=True, separator='.')}": numbers(x)
+        for i, (path, x) in enumerate(leaves)
     }
-
-
-def _saved(state):
-    """Random keys as the numbers that they are."""
-    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, state)
 
 
 def _like(own, restored):

@@ -4,11 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from jconv.train.build import build_data, build_model
 from jconv.train.config import TrainConfig
-from jconv.train.step import LOSSES
+from jconv.train.losses import LOSSES
+from jconv.train.rule import build_rule
+from jconv.train.step import Learner
 
 
 def first_step(config: TrainConfig) -> tuple[Callable[..., Any], tuple[Any, ...]]:
@@ -24,14 +28,17 @@ def first_step(config: TrainConfig) -> tuple[Callable[..., Any], tuple[Any, ...]
     data = build_data(config.data)
     model = build_model(config.model, data.input_shape, data.outputs, nnx.Rngs(config.seed))
     graph, parameters, rest = nnx.split(model, nnx.Param, ...)
-    loss = LOSSES[config.loss]
-
-    def gradients(parameters, rest, inputs, targets):
-        model = nnx.merge(graph, parameters, rest)
-        return nnx.value_and_grad(lambda model: loss(model(inputs), targets))(model)
-
+    learner = Learner(
+        graph,
+        graph,
+        build_rule(config),
+        LOSSES[config.loss],
+        classes=data.outputs,
+        label_smoothing=config.label_smoothing,
+        precision=jnp.dtype(config.precision),
+    )
     batch = (
         jax.ShapeDtypeStruct((config.batch_size, *array.shape[1:]), array.dtype)
-        for array in (data.train.inputs, data.train.targets)
+        for array in data.train.take(np.arange(1))
     )
-    return gradients, (parameters, rest, *batch)
+    return learner.gradient, (parameters, rest, *batch)

@@ -21,9 +21,13 @@ class RunLog:
     Args:
       run: the folder.
       after: the step after which the run goes on; 0 for one that starts.
+      writes: whether to; of several processes of one run, the first does.
     """
 
-    def __init__(self, run: Path, after: int = 0):
+    def __init__(self, run: Path, after: int = 0, *, writes: bool = True):
+        self._writes = writes
+        if not writes:
+            return
         self._kernels = run / "kernels"
         self._kernels.mkdir(exist_ok=True)
         self._metrics = open(run / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115
@@ -36,11 +40,15 @@ class RunLog:
         return self
 
     def __exit__(self, *_) -> None:
+        if not self._writes:
+            return
         self._metrics.close()
         self._tensorboard.close()
 
     def scalars(self, step: int, metrics: Mapping[str, float]) -> None:
         """Adds one line to metrics.jsonl, which is on disk when this returns."""
+        if not self._writes:
+            return
         self._metrics.write(to_json({"step": step, **metrics}) + "\n")
         self._metrics.flush()
         for name, value in metrics.items():
@@ -48,9 +56,10 @@ class RunLog:
                 continue  # TensorBoard would complain and draw nothing
             self._tensorboard.add_scalar(name, value, step)
 
-    def kernels(self, step: int, model: nnx.Module) -> None:
+    def kernels(self, step: int, kernels: Mapping[str, np.ndarray]) -> None:
         """Writes kernels/STEP.npz, and the kernels' pictures and histograms for TensorBoard."""
-        kernels = kernels_of(model)
+        if not self._writes:
+            return
         with atomically(self._kernels / f"{step:06d}.npz", "wb") as file:
             np.savez(file, **kernels)  # pyright: ignore[reportArgumentType]
         for path, kernel in kernels.items():
@@ -66,6 +75,17 @@ def kernels_of(model: nnx.Module) -> dict[str, np.ndarray]:
         for path, leaf in nnx.to_flat_state(nnx.state(model, nnx.Param))
         if path[-1] == "kernel"
     }
+
+
+def spread(figures: Mapping[str, np.ndarray], prefix: str = "") -> dict[str, float]:
+    """Figures as they are logged: of replicates the mean, and its standard error, `NAME_error`."""
+    line = {}
+    for name, values in figures.items():
+        values = np.asarray(values, np.float64)
+        line[prefix + name] = float(values.mean())
+        if values.size > 1:
+            line[f"{prefix}{name}_error"] = float(values.std(ddof=1) / np.sqrt(values.size))
+    return line
 
 
 def rewind(run: Path, step: int, config: TrainConfig) -> None:

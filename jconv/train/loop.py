@@ -1,31 +1,31 @@
-"""The run: data, model, step after step, log."""
+"""The run: config -> data -> model -> step -> log, from the first step or from where it ended."""
 
 import contextlib
-import itertools
 import signal
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from jconv.analysis.summary import summarize
-from jconv.data import Split, Splits, batches
 from jconv.files import atomically
-from jconv.nn.calls import in_evaluation
 from jconv.train import run_folder
-from jconv.train.build import build_data, build_model, build_optimizer, build_schedule
 from jconv.train.checkpoint import Checkpoints, NoCheckpoint
 from jconv.train.config import TrainConfig
 from jconv.train.interrupt import stop_when_asked
 from jconv.train.load import load_config
-from jconv.train.log import RunLog, kernels_of, rewind
+from jconv.train.log import RunLog, rewind, spread
+from jconv.train.processes import agreed, join, wait_for_all, writes
 from jconv.train.progress import Progress
-from jconv.train.step import LOSSES, Loss, evaluate, first_bad_layer, shift, train_step
+from jconv.train.rule import build_schedule
+from jconv.train.step import forget, take_steps
+from jconv.train.training import NotFinite, Training, rhythms
+
+LONGEST = 0.5  # seconds of one call, so that who asks a run to end does not wait
 
 
 def train(
@@ -33,9 +33,8 @@ def train(
 ) -> tuple[Path, dict]:
     """Trains what `config` describes and writes the run's folder, `runs/NAME`.
 
-    Ctrl-C or SIGTERM ends it early, after the step that is under way, with everything logged and
-    the state saved; a second Ctrl-C ends it at once. `resume` goes on with what was ended or
-    killed.
+    Ctrl-C or SIGTERM ends it early, within about a second, with everything logged and the state
+    saved; a second Ctrl-C ends it at once. `resume` goes on with what was ended or killed.
 
     Args:
       config: the run.
@@ -51,9 +50,11 @@ def train(
       ValueError: if the parts of the config do not fit the data; no folder has been made then.
       RunFailed: by an error after that; the folder holds what was logged until then.
     """
+    join(config.distributed)
     run = Path(runs) / config.name
-    run_folder.check_free(run, overwrite=overwrite)
-    training = _Training(config)
+    if writes():
+        run_folder.check_free(run, overwrite=overwrite)
+    training = Training(config)
     with run_folder.create(run, config, overwrite=overwrite):
         return run, _carried_out(training, run)
 
@@ -82,20 +83,20 @@ def resume(run: Path | str, *, tell: Callable[[str], None] = warnings.warn) -> t
             f"`RUN` must be the folder of a run. Received: {run}, without config.yaml."
         )
     config = load_config(run / "config.yaml", TrainConfig)
+    join(config.distributed)
     with run_folder.locked(run):
         if run_folder.status(run) == "finished":
             raise ValueError(f"{run} is finished: there is nothing left to do.")
-        training = _Training(config)
-        with training.checkpoints(run) as checkpoints:
-            try:
-                step, facts = checkpoints.restore_newest(training.model, training.optimizer, tell)
-            except NoCheckpoint:
-                step, facts = 0, training.facts
-        _check_same_config(config, facts["config"], run)
-        tell(f"goes on after step {step} of {config.steps}")
-        training.seconds = facts["seconds"]
-        rewind(run, step, config)
-        return run, _carried_out(training, run, after=step)
+        training = Training(config)
+        with training.checkpoints(run) as checkpoints, contextlib.suppress(NoCheckpoint):
+            step, state, facts = checkpoints.restore_newest(training.state, tell)
+            run_folder.check_same_config(config, facts["config"], run)
+            training.go_on(step, state, facts)
+        tell(f"goes on after step {training.step} of {config.steps}")
+        if writes():
+            rewind(run, training.step, config)
+        wait_for_all("the log is what it was")
+        return run, _carried_out(training, run)
 
 
 class RunFailed(RuntimeError):
@@ -106,102 +107,23 @@ class RunFailed(RuntimeError):
         self.run = run
 
 
-class NotFinite(ArithmeticError):
-    """A step that was not taken: its loss or gradient is not finite."""
-
-
-class _Training:
-    """What a config makes: data, model and optimizer, as before the first step."""
-
-    def __init__(self, config: TrainConfig):
-        self.config = config
-        self.data = build_data(config.data)
-        _check_batch_size(config.batch_size, self.data.train)
-        rngs = nnx.Rngs(config.seed)
-        self.model = build_model(config.model, self.data.input_shape, self.data.outputs, rngs)
-        rule = build_optimizer(config.optimizer, build_schedule(config))
-        self.optimizer = nnx.Optimizer(self.model, rule, wrt=nnx.Param)
-        self.network = summarize(self.model, self.data.input_shape)
-        self.loss = LOSSES[config.loss]
-        self.seconds = 0.0
-        self.halted = jnp.zeros((), bool)
-
-    def shifted(self, images, step: int):
-        """Images as a step sees them."""
-        key = jax.random.fold_in(jax.random.key(self.config.seed), step)
-        return shift(images, self.config.shift, key)
-
-    def check(self) -> None:
-        """Stops where a step was not taken.
-
-        Raises:
-          NotFinite: naming it, and the layer that went bad.
-        """
-        if not self.halted:
-            return
-        taken = int(self.optimizer.step[...])
-        indices = next(
-            batches(
-                len(self.data.train), self.config.batch_size, seed=self.config.seed, start=taken
-            )
-        )
-        batch = self.data.train.take(indices)
-        inputs = self.shifted(jnp.asarray(batch.inputs), taken + 1)
-        where = first_bad_layer(self.model, inputs, jnp.asarray(batch.targets), loss=self.loss)
-        raise NotFinite(
-            f"step {taken + 1} was not taken: {where}. Lower `optimizer.learning_rate`, or look at "
-            f"the data; the state before it was saved"
-        )
-
-    def checkpoints(self, run: Path) -> Checkpoints:
-        """Those in the run's folder."""
-        return Checkpoints(run / "checkpoints", keep=self.config.checkpoints.keep)
-
-    @property
-    def facts(self) -> dict:
-        """What is saved beside the state."""
-        return {"config": self.config.model_dump(mode="json"), "seconds": round(self.seconds, 2)}
-
-
-def _check_same_config(config: TrainConfig, saved: dict, run: Path) -> None:
-    now, before = (_flat(content) for content in (config.model_dump(mode="json"), saved))
-    changed = [
-        f"{key}: {before.get(key)!r} when it was saved, {now.get(key)!r} now"
-        for key in dict.fromkeys([*before, *now])
-        if before.get(key) != now.get(key)
-    ]
-    if changed:
-        raise ValueError(
-            f"{run / 'config.yaml'} must be as it was when the run was saved. Received:\n  "
-            + "\n  ".join(changed)
-            + "\nPut it back, or start a run of another name with it."
-        )
-
-
-def _flat(content, path: str = "") -> dict:
-    if not isinstance(content, dict):
-        return {path: content}
-    found = {}
-    for key, own in content.items():
-        found |= _flat(own, f"{path}.{key}".lstrip("."))
-    return found
-
-
-def _carried_out(training: _Training, run: Path, after: int = 0) -> dict:
+def _carried_out(training: Training, run: Path) -> dict:
     """Takes the steps that are left, and writes the summary whatever happens."""
-    summary = {"status": "failed", "steps": after, "parameters": training.network.parameters}
+    parameters = training.network.parameters
+    summary = {"status": "failed", "steps": training.step, "parameters": parameters}
     try:
         run_folder.write_json(run / "layers.json", training.network.as_rows())
-        if training.data.hidden_kernel is not None:
+        if training.data.hidden_kernel is not None and writes():
             with atomically(run / "target.npz", "wb") as file:
                 np.savez(file, kernel=training.data.hidden_kernel)
         with stop_when_asked() as asked:
-            _learn(training, run, summary, asked, after)
-            summary |= _final_figures(training.model, training.data, training.loss)
-        finished = summary["steps"] == training.config.steps
-        summary["status"] = "finished" if finished else "interrupted"
-        if not finished:
-            summary["signal"] = signal.Signals(asked[0]).name
+            why = _learn(training, run, summary, asked)
+            summary |= _final_figures(training)
+        summary["status"] = "finished"
+        if why in signal.Signals.__members__:
+            summary |= {"status": "interrupted", "signal": why}
+        elif why == "early":
+            summary["stopped_early"] = True
     except KeyboardInterrupt:
         summary["status"] = "interrupted"
         raise
@@ -209,154 +131,174 @@ def _carried_out(training: _Training, run: Path, after: int = 0) -> dict:
         summary["error"] = f"{type(error).__name__}: {error}"
         raise RunFailed(run, summary["error"]) from error
     finally:
+        forget()
         run_folder.write_json(run / "summary.json", summary)
     return summary
 
 
-def _learn(training: _Training, run: Path, summary: dict, asked: list, after: int) -> None:
-    """Takes all steps, or as many as there are until one is `asked` to be the last."""
-    config, before = training.config, training.seconds
-    started = time.perf_counter()
+def _learn(training: Training, run: Path, summary: dict, asked: list) -> str:
+    """Takes steps until all are taken, one is `asked` to be the last, or it does not get better.
+
+    Returns:
+      Which of them it was: `"all"`, the name of a signal, or `"early"`.
+    """
+    config = training.config
+    before, started = training.seconds, time.perf_counter()
     with (
-        RunLog(run, after) as log,
+        RunLog(run, training.step, writes=writes()) as log,
         training.checkpoints(run) as checkpoints,
-        Progress(config.steps) as progress,
+        Progress(config.steps, shown=writes()) as progress,
         _saved_when_bad(training, checkpoints),
     ):
-        for step, line in _steps(training, log, progress, after):
-            training.seconds = before + time.perf_counter() - started
+        if training.step == 0:
+            log.kernels(0, training.kernels())
+        for line, heard in _calls(training, log, progress, asked):
+            step = training.step
+            passed = time.perf_counter() - started
+            training.seconds = before + passed
+            summary.setdefault("first_call_seconds", round(passed, 2))  # it compiles the step
             summary |= {
                 "steps": step,
                 "seconds": round(training.seconds, 2),
-                "images_per_second": round(step * config.batch_size / training.seconds, 1),
+                "images_per_second": round(
+                    step * config.batch_size * config.replicates / training.seconds, 1
+                ),
                 "train_images": len(training.data.train),
             }
-            if asked:
-                log.kernels(step, training.model)
-            if asked or step == config.steps or step % config.checkpoints.every == 0:
-                training.check()
-                validation_loss = line.get("validation_loss")
-                checkpoints.save(
-                    step, training.model, training.optimizer, training.facts, validation_loss
-                )
-            if asked:
-                break
+            last = step == config.steps
+            validation_loss = line.get("validation_loss")
+            early = validation_loss is not None and training.judged(validation_loss) and not last
+            if (heard or early) and not last:
+                log.kernels(step, training.kernels())
+            if heard or early or last or step % config.checkpoints.every == 0:
+                checkpoints.save(step, training.state, training.facts, validation_loss)
+            if heard and not last:
+                return signal.Signals(heard[0]).name
+            if early:
+                return "early"
+    return "all"
 
 
 @contextlib.contextmanager
-def _saved_when_bad(training: _Training, checkpoints: Checkpoints):
+def _saved_when_bad(training: Training, checkpoints: Checkpoints):
     """Saves the state before a step that could not be taken."""
     try:
         yield
     except NotFinite:
-        step = int(training.optimizer.step[...])
-        checkpoints.save(step, training.model, training.optimizer, training.facts)
+        checkpoints.save(training.step, training.state, training.facts)
         raise
 
 
-def _steps(training: _Training, log: RunLog, progress: Progress, after: int):
-    """Yields the number of each step when it is done and logged, and what was logged of it."""
-    config, data, model = training.config, training.data, training.model
+def _calls(
+    training: Training, log: RunLog, progress: Progress, asked: list[int]
+) -> Iterator[tuple[dict[str, float], list[int]]]:
+    """Yields after every call, of some steps, what was logged of the last of them, if anything,
+    and the signals that any process got."""
+    config, take = training.config, training.take_from()
     schedule = build_schedule(config)
-    images, targets = jnp.asarray(data.train.inputs), jnp.asarray(data.train.targets)
-    evaluated = in_evaluation(model)
-    order = batches(len(data.train), config.batch_size, seed=config.seed, start=after)
-
-    if not after:
-        log.kernels(0, model)
-    clock = _Clock(config.batch_size, after)
-    for step, indices in enumerate(itertools.islice(order, config.steps - after), start=after + 1):
-        inputs = training.shifted(images[indices], step)
-        metrics = train_step(
-            model,
-            training.optimizer,
-            inputs,
-            targets[indices],
-            loss=training.loss,
-            halted=training.halted,
-        )
-        training.halted = metrics.pop("halted")
-
-        last, line = step == config.steps, {}
-        evaluating = last or step % config.log.evaluate_every == 0
-        if step == 1 or evaluating or step % config.log.every == 0:
-            training.check()
-            line = {name: float(value) for name, value in metrics.items()}
-            line |= {"learning_rate": float(jnp.asarray(schedule(step - 1)))}
-            line |= {"images_per_second": clock.images_per_second(step)}
-            if data.hidden_kernel is not None:
-                line["kernel_error"] = _kernel_error(model, data)
-            if evaluating:
-                line |= _prefixed(
-                    "validation_", _evaluate(evaluated, data.validation, training.loss)
-                )
-            log.scalars(step, line)
-            progress.show(step, line)
-            clock.restart(step)
-        if last or step % config.log.kernels_every == 0:
-            jax.block_until_ready(metrics)
+    clock = _Clock(training.step)
+    at_once = 1
+    while training.step < config.steps:
+        first = training.step + 1
+        stop = _next_stop(config, training.step)
+        count = min(stop - training.step, at_once, training.most_at_once)
+        taken, metrics = _steps(training, take, first, count)
+        if taken < count:
+            raise training.not_finite(first + taken)
+        training.step += count
+        clock.passed(count)
+        heard, at_once = agreed(asked, clock.steps_at_once)
+        progress.advance(training.step)
+        line = {}
+        if training.step == stop:
             with clock.stopped():
-                log.kernels(step, model)
-        progress.advance(step)
-        yield step, line
+                evaluating = _due(config.log.evaluate_every, stop, config)
+                if stop == 1 or evaluating or _due(config.log.every, stop, config):
+                    line = spread({name: values[count - 1] for name, values in metrics.items()})
+                    rate = schedule((stop - 1) // config.accumulate)
+                    line |= {"learning_rate": float(jnp.asarray(rate))}
+                    images = config.batch_size * config.replicates
+                    line |= {"images_per_second": images * clock.steps_per_second()}
+                    line |= spread(training.kernel_error())
+                    if evaluating:
+                        figures = training.figures(training.data.validation)
+                        line |= spread(_without_tables(figures), "validation_")
+                    log.scalars(stop, line)
+                    progress.show(stop, line)
+                if _due(config.log.kernels_every, stop, config):
+                    log.kernels(stop, training.kernels())
+        yield line, heard
+
+
+def _steps(training: Training, take: Callable, first: int, count: int) -> tuple[int, dict]:
+    """Takes `count` steps, or as many as there are before one that goes bad.
+
+    Returns:
+      How many were taken, and what each of them figured.
+    """
+    data, order = take(count)
+    training.state, metrics, taken = take_steps(
+        training.learner,
+        training.state,
+        data,
+        order,
+        training.keys,
+        np.int32(first),
+        np.int32(count),
+    )
+    return int(taken), jax.device_get(metrics)
+
+
+def _next_stop(config: TrainConfig, step: int) -> int:
+    """The next step after which something is looked at."""
+    if step == 0:
+        return 1
+    return min(config.steps, *((step // every + 1) * every for every in rhythms(config)))
+
+
+def _due(every: int, step: int, config: TrainConfig) -> bool:
+    return step == config.steps or step % every == 0
 
 
 class _Clock:
     """Times the steps, and not the evaluation and logging between them."""
 
-    def __init__(self, batch_size: int, step: int):
-        self._batch_size = batch_size
-        self.restart(step)
+    def __init__(self, step: int):
+        self._since, self._steps = time.perf_counter(), 0
+        self.steps_at_once = 1
 
-    def restart(self, step: int) -> None:
-        self._since, self._step = time.perf_counter(), step
+    def passed(self, steps: int) -> None:
+        """Takes note of a call; the next takes so many steps as last for half of `LONGEST`."""
+        self._steps += steps
+        self.steps_at_once = max(1, int(self.steps_per_second() * LONGEST / 2))
 
-    def images_per_second(self, step: int) -> float:
-        seconds = time.perf_counter() - self._since
-        return (step - self._step) * self._batch_size / seconds
+    def steps_per_second(self) -> float:
+        """Since steps were looked at last."""
+        return self._steps / (time.perf_counter() - self._since)
 
     @contextlib.contextmanager
     def stopped(self):
-        before = time.perf_counter()
         yield
-        self._since += time.perf_counter() - before
+        self._since, self._steps = time.perf_counter(), 0
 
 
-def _final_figures(model: nnx.Module, data: Splits, loss: Loss) -> dict:
+def _final_figures(training: Training) -> dict:
     """How the model does on what it has not learned from."""
-    model = in_evaluation(model)
-    figures = {"validation_images": len(data.validation), "test_images": len(data.test)}
-    figures |= _prefixed("validation_", _evaluate(model, data.validation, loss))
-    figures |= _prefixed("test_", _evaluate(model, data.test, loss))
-    if data.hidden_kernel is not None:
-        figures["kernel_error"] = _kernel_error(model, data)
+    data = training.data
+    figures: dict[str, Any] = {
+        "validation_images": len(data.validation),
+        "test_images": len(data.test),
+    }
+    figures |= spread(_without_tables(training.figures(data.validation)), "validation_")
+    found = training.figures(data.test)
+    figures |= spread(_without_tables(found), "test_") | spread(training.kernel_error())
+    if "confusion" in found:
+        table = found["confusion"].reshape(-1, *found["confusion"].shape[-2:]).sum(0)
+        figures["test_confusion"] = table.astype(int).tolist()
+    if data.classes is not None:
+        figures["classes"] = list(data.classes)
     return figures
 
 
-def _evaluate(model: nnx.Module, split: Split, loss: Loss, at_once: int = 512) -> dict[str, float]:
-    """Averages over a split, some hundred examples at a time so that memory stays bounded."""
-    totals: dict[str, float] = {}
-    for start in range(0, len(split), at_once):
-        part = split.take(np.arange(start, min(start + at_once, len(split))))
-        metrics = evaluate(model, jnp.asarray(part.inputs), jnp.asarray(part.targets), loss=loss)
-        for name, value in metrics.items():
-            totals[name] = totals.get(name, 0.0) + float(value) * len(part)
-    return {name: total / len(split) for name, total in totals.items()}
-
-
-def _kernel_error(model: nnx.Module, data: Splits) -> float:
-    """The largest difference between a tap of the learned kernel and of the hidden one."""
-    (learned,) = kernels_of(model).values()
-    return float(np.max(np.abs(learned[..., 0, 0] - data.hidden_kernel)))
-
-
-def _prefixed(prefix: str, metrics: dict[str, float]) -> dict[str, float]:
-    return {prefix + name: value for name, value in metrics.items()}
-
-
-def _check_batch_size(batch_size: int, split: Split) -> None:
-    if batch_size > len(split):
-        raise ValueError(
-            f"`batch_size` must be at most the number of training examples, {len(split)}. "
-            f"Received: batch_size={batch_size}."
-        )
+def _without_tables(figures: dict) -> dict:
+    return {name: value for name, value in figures.items() if name != "confusion"}

@@ -17,9 +17,10 @@ class Progress:
 
     Args:
       steps: how many there will be.
+      shown: whether to show it.
     """
 
-    def __init__(self, steps: int):
+    def __init__(self, steps: int, *, shown: bool = True):
         self._bar = RichProgress(
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
@@ -27,6 +28,7 @@ class Progress:
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=Console(stderr=True),
             expand=True,
+            disable=not shown,
         )
         self._task = self._bar.add_task("training", total=steps, figures="")
 

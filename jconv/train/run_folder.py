@@ -21,8 +21,10 @@ import yaml
 from pydantic import BaseModel
 
 from jconv.files import write_text
+from jconv.train.processes import wait_for_all, writes
 from jconv.tuning import table_of, table_path
 
+LAYOUT = ("mesh", "distributed")  # sections that say where a run is, not what
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -78,9 +80,14 @@ class RunBusy(ValueError):
 def locked(run: Path) -> Iterator[None]:
     """Keeps every other process from writing to a run's folder, until this ends or is killed.
 
+    Of several processes of one run the first holds the lock.
+
     Raises:
       RunBusy: where another one does.
     """
+    if not writes():
+        yield
+        return
     folder = os.open(run, os.O_RDONLY)
     try:
         try:
@@ -97,13 +104,21 @@ def locked(run: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def create(run: Path, config: BaseModel, *, overwrite: bool) -> Iterator[None]:
-    """Makes the folder, with its config complete and the environment it ran in, and locks it."""
+    """Makes the folder, with its config complete and the environment it ran in, and locks it.
+
+    The first of several processes does so, and the others wait for it.
+    """
+    if not writes():
+        wait_for_all("the folder is made")
+        yield
+        return
     check_free(run, overwrite=overwrite)
     run.mkdir(parents=True, exist_ok=overwrite)
     with locked(run):
         for path in run.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         _begin(run, config)
+        wait_for_all("the folder is made")
         yield
 
 
@@ -119,6 +134,42 @@ def status(run: Path) -> str:
         return json.loads((run / "summary.json").read_text(encoding="utf-8"))["status"]
     except (OSError, ValueError, KeyError, TypeError):
         return "unfinished"
+
+
+def check_same_config(config: BaseModel, saved: dict, run: Path) -> None:
+    """Refuses to go on with another config than the run was saved with; devices may be others.
+
+    Raises:
+      ValueError: with every difference.
+    """
+    saved, now = ({k: v for k, v in content.items() if k not in LAYOUT}
+                  for content in (saved, config.model_dump(mode="json")))  # fmt: skip
+    if changed := differences(saved, now):
+        raise ValueError(
+            f"{run / 'config.yaml'} must be as it was when the run was saved. Received:\n  "
+            + "\n  ".join(changed)
+            + "\nPut it back, or start a run of another name with it."
+        )
+
+
+def differences(saved: dict, now: dict) -> list[str]:
+    """Each value that is not as it was saved, in words."""
+    before, after = flat(saved), flat(now)
+    return [
+        f"{key}: {before.get(key)!r} when it was saved, {after.get(key)!r} now"
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key) != after.get(key)
+    ]
+
+
+def flat(content, path: str = "") -> dict:
+    """The values of nested sections by their paths, such as `optimizer.learning_rate`."""
+    if not isinstance(content, dict):
+        return {path: content}
+    found = {}
+    for key, own in content.items():
+        found |= flat(own, f"{path}.{key}".lstrip("."))
+    return found
 
 
 def _plain(content):
@@ -170,8 +221,9 @@ def _git(*words: str) -> str:
 
 
 def write_json(path: Path, content) -> None:
-    """Writes a JSON file, whole or not at all."""
-    write_text(path, to_json(content, indent=2) + "\n")
+    """Writes a JSON file, whole or not at all; of several processes the first does."""
+    if writes():
+        write_text(path, to_json(content, indent=2) + "\n")
 
 
 def to_json(content, **options) -> str:

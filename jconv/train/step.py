@@ -1,6 +1,14 @@
-"""One step of learning: forward, loss, gradient, update."""
+"""Steps of learning: forward, loss, gradient, update; as many in one call as come between two
+looks at the run.
 
-from collections.abc import Callable
+A step is a pure function of the state and a batch. Several of them are one loop on the device,
+which ends early where a loss or gradient is not finite; how many it takes is a number that it is
+given, so that every run of steps is the same program, and has the same bits, however it is cut.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,120 +16,247 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-Metrics = dict[str, Float[Array, ""]]
-Loss = Callable[[Array, Array], Float[Array, ""]]
+from jconv.nn.calls import in_evaluation
+from jconv.train.augment import augmented
+from jconv.train.config import Augment
+from jconv.train.losses import Loss, accuracy, confusion, smoothed
+
+Metrics = dict[str, Float[Array, "..."]]
+Key = Shaped[Array, "..."]
 
 
-def cross_entropy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
-    """How surprised the logits are by the labels, in nats, on average."""
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+class State(NamedTuple):
+    """All that a step changes. With several replicates every array has one more axis, the first.
 
-
-def mean_squared_error(
-    outputs: Float[Array, "n *shape"], targets: Shaped[Array, "n ..."]
-) -> Float[Array, ""]:
-    """The mean of `(output - target)^2`; labels count as 1 for their class and 0 for others."""
-    if jnp.issubdtype(targets.dtype, jnp.integer):
-        targets = jax.nn.one_hot(targets, outputs.shape[-1])
-    return jnp.mean((outputs - targets) ** 2)
-
-
-LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "mse": mean_squared_error}
-
-
-def accuracy(outputs: Float[Array, "n ..."], targets: Shaped[Array, "n ..."]) -> Metrics:
-    """The share of labels that got the largest output; nothing where targets are no labels."""
-    if not jnp.issubdtype(targets.dtype, jnp.integer):
-        return {}
-    return {"accuracy": jnp.mean(jnp.argmax(outputs, axis=-1) == targets)}
-
-
-def shift(
-    images: Float[Array, "n h w c"], pixels: int, key: Shaped[Array, "..."]
-) -> Float[Array, "n h w c"]:
-    """Moves each image by up to `pixels` rows and columns at random; the edge is repeated."""
-    if pixels == 0:
-        return images
-    padded = jnp.pad(images, [(0, 0), (pixels, pixels), (pixels, pixels), (0, 0)], mode="edge")
-    offsets = jax.random.randint(key, (len(images), 2), 0, 2 * pixels + 1)
-
-    def cut(image, offset):
-        return jax.lax.dynamic_slice(image, (*offset, 0), images.shape[1:])
-
-    return jax.vmap(cut)(padded, offsets)
-
-
-@nnx.jit(static_argnames="loss")
-def train_step(
-    model: nnx.Module,
-    optimizer: nnx.Optimizer,
-    inputs: Float[Array, "n *shape"],
-    targets: Shaped[Array, "n ..."],
-    *,
-    loss: Loss,
-    halted: Bool[Array, ""] | bool = False,
-) -> Metrics:
-    """Updates `model` and `optimizer` in place; nothing of them where the loss or a gradient is not
-    finite, or `halted` is true.
-
-    Nobody has to wait for the numbers of each step to stop at the first that went bad: the state
-    stays as it was before it.
-
-    Returns:
-      Loss, accuracy where there are labels, and the norm of the gradient, before the update;
-      `halted`, whether there was no update.
+    Attributes:
+      parameters: what is learned.
+      rest: what layers keep beside it, such as the statistics of norms and random streams.
+      rule: what the optimizer keeps.
+      mean: a running mean of the parameters; empty where none is asked for.
     """
 
-    def forward(model):
-        outputs = model(inputs)
-        return loss(outputs, targets), outputs
-
-    before = [nnx.to_pure_dict(nnx.state(node)) for node in (model, optimizer)]
-    (value, outputs), grads = nnx.value_and_grad(forward, has_aux=True)(model)
-    optimizer.update(model, grads)
-    norm = optax.tree.norm(grads)
-    halted = halted | ~jnp.isfinite(value + norm)
-    for node, old in zip((model, optimizer), before, strict=True):
-        new = nnx.to_pure_dict(nnx.state(node))
-        nnx.update(node, jax.tree.map(lambda a, b: jnp.where(halted, a, b), old, new))
-    figures = {"loss": value, **accuracy(outputs, targets), "grad_norm": norm}
-    return figures | {"halted": halted}
+    parameters: Any
+    rest: Any
+    rule: Any
+    mean: Any
 
 
-def first_bad_layer(
-    model: nnx.Module,
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """What stays the same in all steps of a run; hashed by identity, as a part of the program.
+
+    Attributes:
+      graph: of the network, in training.
+      graph_in_evaluation: of the same network, which then drops nothing and keeps its statistics.
+      optimizer: the rule that turns gradients into updates.
+      loss: of outputs and targets.
+      classes: outputs of the network.
+      augment: what is done to images.
+      label_smoothing: share of a label that is spread over all classes.
+      mean_decay: of the running mean of the parameters; 0 for none.
+      precision: dtype in which layers compute.
+      replicates: how many states are one.
+      sharding: how the images of a batch, and its targets, lie on devices; None for one device.
+    """
+
+    graph: nnx.GraphDef
+    graph_in_evaluation: nnx.GraphDef
+    optimizer: optax.GradientTransformation
+    loss: Loss
+    classes: int
+    augment: Augment = field(default_factory=Augment)
+    label_smoothing: float = 0.0
+    mean_decay: float = 0.0
+    precision: Any = jnp.float32
+    replicates: int = 1
+    sharding: tuple[jax.sharding.NamedSharding, jax.sharding.NamedSharding] | None = None
+
+    @classmethod
+    def of(
+        cls, models: list[nnx.Module], optimizer: optax.GradientTransformation, **options
+    ) -> tuple["Learner", State]:
+        """A learner of one network or of several alike, and its state before the first step."""
+        parts = [nnx.split(model, nnx.Param, ...) for model in models]
+        seen = nnx.split(in_evaluation(models[0]), nnx.Param, ...)[0]
+        learner = cls(parts[0][0], seen, optimizer, replicates=len(models), **options)
+        states = [learner._first_state(parameters, rest) for _, parameters, rest in parts]
+        if len(states) == 1:
+            return learner, states[0]
+        return learner, jax.tree.map(lambda *arrays: jnp.stack(arrays), *states)
+
+    def _first_state(self, parameters, rest) -> State:
+        # Copies: what a step is given is given up.
+        parameters, rest = jax.tree.map(jnp.copy, (parameters, rest))
+        mean = jax.tree.map(jnp.copy, parameters) if self.mean_decay else ()
+        return State(parameters, rest, self.optimizer.init(parameters), mean)
+
+    def model(self, state: State, *, evaluation: bool = True, replicate: int = 0) -> Any:
+        """The network as it is in a state, with the mean of its parameters if there is one."""
+        parameters = state.mean if evaluation and self.mean_decay else state.parameters
+        parts = (parameters, state.rest)
+        if self.replicates > 1:
+            parts = jax.tree.map(lambda array: array[replicate], parts)
+        graph = self.graph_in_evaluation if evaluation else self.graph
+        return nnx.merge(graph, *jax.tree.map(jnp.copy, parts))
+
+    def gradient(self, parameters, rest, inputs, targets):
+        """Loss and outputs, what layers keep, and the gradient in the parameters."""
+
+        def forward(parameters):
+            # Weights are cast where they are used, so that their gradients come back in float32;
+            # what layers keep is made anew, since Flax lets no other trace change it.
+            kept = jax.tree.map(lambda array: array, rest)
+            model = nnx.merge(self.graph, self._cast(parameters), kept)
+            outputs = model(self._cast(inputs)).astype(jnp.float32)
+            wanted = smoothed(targets, outputs.shape[-1], self.label_smoothing)
+            return self.loss(outputs, wanted), (outputs, nnx.split(model, nnx.Param, ...)[2])
+
+        (loss, (outputs, rest)), gradient = jax.value_and_grad(forward, has_aux=True)(parameters)
+        return loss, outputs, rest, gradient
+
+    def _cast(self, tree):
+        if self.precision == jnp.float32:
+            return tree
+        floating = lambda a: jnp.issubdtype(a.dtype, jnp.floating)
+        return jax.tree.map(lambda a: a.astype(self.precision) if floating(a) else a, tree)
+
+    def step(
+        self, state: State, inputs: Float[Array, "n *shape"], targets: Shaped[Array, "n ..."], key
+    ) -> tuple[State, Metrics]:
+        """One step on one batch.
+
+        Args:
+          state: before it.
+          inputs: of the batch.
+          targets: of the batch.
+          key: draws what is done to the images.
+
+        Returns:
+          The state after it; loss, accuracy where there are labels, and the norm of the gradient,
+          before the update.
+        """
+        inputs, targets = augmented(inputs, targets, self.augment, self.classes, key)
+        if self.sharding is not None:
+            inputs = jax.lax.with_sharding_constraint(inputs, self.sharding[0])
+            targets = jax.lax.with_sharding_constraint(targets, self.sharding[1])
+        loss, outputs, rest, gradient = self.gradient(state.parameters, state.rest, inputs, targets)
+        updates, rule = self.optimizer.update(gradient, state.rule, state.parameters)
+        parameters = optax.apply_updates(state.parameters, updates)
+        mean = state.mean
+        if self.mean_decay:
+            mean = optax.incremental_update(parameters, mean, 1 - self.mean_decay)
+        figures = {"loss": loss, **accuracy(outputs, targets)}
+        figures["grad_norm"] = optax.tree.norm(gradient)
+        return State(parameters, rest, rule, mean), figures
+
+
+@partial(jax.jit, static_argnames="learner", donate_argnames="state")
+def take_steps(
+    learner: Learner,
+    state: State,
+    data: tuple[Array, Array],
+    order: Int[Array, "most ..."],
+    keys: Key,
+    first: Int[Array, ""],
+    count: Int[Array, ""],
+) -> tuple[State, Metrics, Int[Array, ""]]:
+    """Takes some steps, or as many as there are before the first that goes bad.
+
+    Nobody has to wait for the numbers of each step to stop at the first that is not finite: the
+    state stays as it was before it.
+
+    Args:
+      learner: what stays the same.
+      state: before the steps; it is given up.
+      data: inputs and targets that batches are taken from.
+      order: the examples of each step, (most, batch), or (most, replicates, batch).
+      keys: of the run, one for each replicate.
+      first: number of the first step.
+      count: steps to take, at most `most`.
+
+    Returns:
+      The state; what each step figured, (most, ...); how many steps were taken.
+    """
+
+    def body(carry):
+        state, metrics, i, _ = carry
+        new, figures = _one(learner, state, data, order[i], keys, first + i)
+        fine = jnp.isfinite(jnp.sum(figures["loss"] + figures["grad_norm"]))
+        state = jax.tree.map(lambda a, b: jnp.where(fine, a, b), new, state)
+        metrics = jax.tree.map(lambda all, own: all.at[i].set(own), metrics, figures)
+        return state, metrics, jnp.where(fine, i + 1, i), ~fine
+
+    shapes = jax.eval_shape(partial(_one, learner), state, data, order[0], keys, first)[1]
+    metrics = jax.tree.map(lambda s: jnp.zeros((len(order), *s.shape), s.dtype), shapes)
+    start = (state, metrics, jnp.zeros((), jnp.int32), jnp.zeros((), bool))
+    state, metrics, taken, _ = jax.lax.while_loop(
+        lambda carry: (carry[2] < count) & ~carry[3], body, start
+    )
+    return state, metrics, taken
+
+
+def _one(learner: Learner, state: State, data, indices, keys, number):
+    """The step of one number, of all replicates at once."""
+
+    def step(state, indices, key):
+        inputs, targets = (array[indices] for array in data)
+        return learner.step(state, inputs, targets, jax.random.fold_in(key, number))
+
+    return (jax.vmap(step) if learner.replicates > 1 else step)(state, indices, keys)
+
+
+@partial(jax.jit, static_argnames="learner")
+def evaluate(
+    learner: Learner,
+    state: State,
     inputs: Float[Array, "n *shape"],
     targets: Shaped[Array, "n ..."],
-    *,
-    loss: Loss,
-) -> str:
+    real: Bool[Array, " n"],
+) -> Metrics:
+    """Sums over examples: loss, right answers and the table of what was taken for what.
+
+    Args:
+      learner: what stays the same.
+      state: as it is.
+      inputs: a batch.
+      targets: of the batch.
+      real: which of them count; the others fill the batch up.
+    """
+
+    def one(state):
+        parameters = state.mean if learner.mean_decay else state.parameters
+        model = nnx.merge(learner.graph_in_evaluation, learner._cast(parameters), state.rest)
+        outputs = model(learner._cast(inputs)).astype(jnp.float32)
+        each = jax.vmap(lambda y, t: learner.loss(y[None], t[None]))(outputs, targets)
+        figures = {"loss": jnp.sum(each * real)}
+        if jnp.issubdtype(targets.dtype, jnp.integer):
+            figures["confusion"] = confusion(outputs, targets, real)
+        return figures
+
+    return (jax.vmap(one) if learner.replicates > 1 else one)(state)
+
+
+def forget() -> None:
+    """Gives up the programs of runs that are over: each learner has its own."""
+    for program in (take_steps, evaluate):
+        program.clear_cache()
+
+
+def first_bad_layer(learner: Learner, state: State, inputs, targets) -> str:
     """Where numbers go bad first, in the order of the layers: a parameter, its gradient, the loss.
 
     Args:
-      model: as before the step, which is not taken.
+      learner: what stays the same.
+      state: of one replicate, before the step that is not taken.
       inputs: of the step.
       targets: of the step.
-      loss: of the run.
     """
-    grads = nnx.grad(lambda model: loss(model(inputs), targets))(model)
-    found = dict(nnx.to_flat_state(grads))
-    for path, parameter in nnx.to_flat_state(nnx.state(model, nnx.Param)):
+    gradient = learner.gradient(state.parameters, state.rest, inputs, targets)[-1]
+    found = dict(nnx.to_flat_state(gradient))
+    for path, parameter in nnx.to_flat_state(state.parameters):
         for what, values in (("", parameter), ("the gradient of ", found[path])):
             bad = int(jnp.sum(~jnp.isfinite(values[...])))
             if bad:
                 name = ".".join(map(str, path))
                 return f"{what}{name} has {bad} of {values[...].size} numbers that are not finite"
     return "the loss is not finite, though no parameter or gradient is"
-
-
-@nnx.jit(static_argnames="loss")
-def evaluate(
-    model: nnx.Module,
-    inputs: Float[Array, "n *shape"],
-    targets: Shaped[Array, "n ..."],
-    *,
-    loss: Loss,
-) -> Metrics:
-    """Loss, and accuracy where there are labels, with the model as it is."""
-    outputs = model(inputs)
-    return {"loss": loss(outputs, targets), **accuracy(outputs, targets)}

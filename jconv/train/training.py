@@ -1,0 +1,249 @@
+"""What a config makes: data, networks, the learner and its state, as they are between two steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jconv.analysis.summary import summarize
+from jconv.data import Source, Split, batches, stream
+from jconv.train.augment import augmented
+from jconv.train.build import build_data, build_model
+from jconv.train.checkpoint import Checkpoints
+from jconv.train.config import TrainConfig
+from jconv.train.devices import Devices
+from jconv.train.log import kernels_of
+from jconv.train.losses import LOSSES
+from jconv.train.rule import build_rule
+from jconv.train.step import Learner, evaluate, first_bad_layer
+
+Figures = dict[str, np.ndarray]  # a number each, or one for each replicate
+
+MOST_AT_ONCE = 256  # steps of one call
+EXAMPLES_AT_ONCE = 512  # of an evaluation, so that memory stays bounded
+
+
+class NotFinite(ArithmeticError):
+    """A step that was not taken: its loss or gradient is not finite."""
+
+
+class Training:
+    """A run between two of its steps.
+
+    Args:
+      config: the run.
+
+    Attributes:
+      data: what is learned from, and judged by.
+      learner: what stays the same in all steps.
+      state: what steps change.
+      step: how many were taken.
+      seconds: that they took, over all processes that had a part in the run.
+      best: the least validation loss so far, and how many evaluations ago it was.
+    """
+
+    def __init__(self, config: TrainConfig):
+        self.config = config
+        self.devices = Devices(config.mesh)
+        self.data = build_data(config.data)
+        _check_batch_size(config.batch_size, self.data.train)
+        self.seeds = [config.seed + i for i in range(config.replicates)]
+        models = [self._model(seed) for seed in self.seeds]
+        self.network = summarize(models[0], self.data.input_shape)
+        self.learner, state = Learner.of(
+            models,
+            build_rule(config),
+            loss=LOSSES[config.loss],
+            classes=self.data.outputs,
+            augment=config.augment,
+            label_smoothing=config.label_smoothing,
+            mean_decay=config.ema,
+            precision=jnp.dtype(config.precision),
+            sharding=self.devices.batch_sharding,
+        )
+        self.state = self.devices.everywhere(state)
+        self.step = 0
+        self.seconds = 0.0
+        self.best: tuple[float, int] = (np.inf, 0)
+
+    def _model(self, seed: int) -> nnx.Module:
+        config = self.config.model
+        if self.config.mesh.height > 1 and config.algorithm == "auto":
+            # Of rows that lie on several devices XLA's convolution exchanges the borders alone.
+            config = config.model_copy(update={"algorithm": "xla"})
+        return build_model(config, self.data.input_shape, self.data.outputs, nnx.Rngs(seed))
+
+    @cached_property
+    def keys(self):
+        """Draw what is done to images: of the run, or one for each replicate."""
+        keys = [jax.random.key(seed) for seed in self.seeds]
+        return self.devices.everywhere(keys[0] if len(keys) == 1 else jnp.stack(keys))
+
+    @property
+    def most_at_once(self) -> int:
+        """Steps of one call at most: the same in all calls of a run, so that all are one program.
+
+        What is read while the run goes on comes batch by batch.
+        """
+        if not isinstance(self.data.train, Split):
+            return 1
+        return min(MOST_AT_ONCE, self.config.steps, *rhythms(self.config))
+
+    def take_from(self) -> Callable[[int], tuple[Any, Any]]:
+        """A function of how many steps come next, which gives what they take their batches from
+        and the examples of each: (most, batch), or (most, replicates, batch)."""
+        train = self.data.train
+        return self._from_memory(train) if isinstance(train, Split) else self._from_source(train)
+
+    def _from_memory(self, train: Split):
+        examples = self.devices.everywhere((train.inputs, train.targets))
+        order = self._order()
+
+        def take(count: int):
+            wanted = np.stack([next(order) for _ in range(count)])
+            indices = np.zeros((self.most_at_once, *wanted.shape[1:]), np.int32)
+            indices[:count] = wanted
+            return examples, self.devices.everywhere(indices)
+
+        return take
+
+    def _order(self) -> Iterator[np.ndarray]:
+        """The examples of each step to come."""
+        each = [
+            batches(len(self.data.train), self.config.batch_size, seed=seed, start=self.step)
+            for seed in self.seeds
+        ]
+        return each[0] if len(each) == 1 else map(np.stack, zip(*each, strict=True))
+
+    def _from_source(self, train: Source):
+        size = self.config.batch_size
+        streams = [
+            stream(
+                train,
+                size,
+                seed=seed,
+                start=self.step,
+                process=jax.process_index(),
+                processes=jax.process_count(),
+            )
+            for seed in self.seeds
+        ]
+        order = np.arange(size * len(streams), dtype=np.int32)
+        order = self.devices.everywhere(order.reshape(1, *[-1] * (len(streams) > 1), size))
+
+        def take(_: int):
+            parts = [next(own) for own in streams]
+            batch = Split(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+            return self.devices.spread(batch), order
+
+        return take
+
+    def figures(self, split: Split | Source) -> Figures:
+        """Loss over a split; with labels also accuracy, and what was taken for what."""
+        total: Figures = {}
+        size = min(EXAMPLES_AT_ONCE, len(split))
+        for start in range(0, len(split), size):
+            indices = np.arange(start, start + size)
+            part = split.take(np.minimum(indices, len(split) - 1))
+            real = self.devices.everywhere(indices < len(split))
+            arrays = self.devices.everywhere((part.inputs, part.targets))
+            found = jax.device_get(evaluate(self.learner, self.state, *arrays, real))
+            for name, value in found.items():
+                total[name] = total.get(name, 0) + value.astype(np.float64)
+        total["loss"] = total["loss"] / len(split)
+        if "confusion" in total:
+            right = np.trace(total["confusion"], axis1=-2, axis2=-1)
+            total["accuracy"] = right / len(split)
+        return total
+
+    def kernels(self) -> dict[str, np.ndarray]:
+        """The network's kernels, of the first replicate."""
+        return kernels_of(self.learner.model(self.state, evaluation=False))
+
+    def kernel_error(self) -> Figures:
+        """The largest difference between a tap of the learned kernel and of the hidden one."""
+        if self.data.hidden_kernel is None:
+            return {}
+        models = [
+            self.learner.model(self.state, evaluation=False, replicate=i)
+            for i in range(self.config.replicates)
+        ]
+        errors = []
+        for model in models:
+            (learned,) = kernels_of(model).values()
+            errors.append(np.max(np.abs(learned[..., 0, 0] - self.data.hidden_kernel)))
+        return {"kernel_error": np.array(errors if len(errors) > 1 else errors[0])}
+
+    def judged(self, validation_loss: float) -> bool:
+        """Takes note of an evaluation; whether it was one too many without getting better."""
+        stopping, (best, ago) = self.config.early_stopping, self.best
+        least = stopping.least if stopping else 0.0
+        self.best = (validation_loss, 0) if validation_loss < best - least else (best, ago + 1)
+        return stopping is not None and self.best[1] >= stopping.patience
+
+    def not_finite(self, step: int) -> NotFinite:
+        """The error of a step that was not taken, which names the layer that went bad."""
+        self.step = step - 1
+        indices = next(iter(self._order()))
+        where = "the loss is not finite"
+        for i, seed in enumerate(self.seeds):
+            state, own = self.state, indices
+            if len(self.seeds) > 1:
+                state, own = jax.tree.map(lambda a, i=i: a[i], state), indices[i]
+            batch = self.data.train.take(own)
+            key = jax.random.fold_in(jax.random.key(seed), step)
+            inputs, targets = augmented(
+                jnp.asarray(batch.inputs),
+                jnp.asarray(batch.targets),
+                self.config.augment,
+                self.data.outputs,
+                key,
+            )
+            where = first_bad_layer(self.learner, state, inputs, targets)
+            if "though no" not in where:
+                break
+        return NotFinite(
+            f"step {step} was not taken: {where}. Lower `optimizer.learning_rate`, or look at "
+            f"the data; the state before it was saved"
+        )
+
+    def checkpoints(self, run: Path) -> Checkpoints:
+        """Those in the run's folder."""
+        return Checkpoints(run / "checkpoints", keep=self.config.checkpoints.keep)
+
+    @property
+    def facts(self) -> dict:
+        """What is saved beside the state."""
+        best, ago = self.best
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "seconds": round(self.seconds, 2),
+            "best": [best if np.isfinite(best) else None, ago],
+        }
+
+    def go_on(self, step: int, state, facts: dict) -> None:
+        """Brings the run to where it was when it was saved."""
+        self.step, self.state, self.seconds = step, state, facts["seconds"]
+        best, ago = facts["best"]
+        self.best = (np.inf if best is None else best, ago)
+
+
+def rhythms(config: TrainConfig) -> tuple[int, ...]:
+    """Every so many steps something is looked at, or written."""
+    log = config.log
+    return log.every, log.evaluate_every, log.kernels_every, config.checkpoints.every
+
+
+def _check_batch_size(batch_size: int, split: Split | Source) -> None:
+    if batch_size > len(split):
+        raise ValueError(
+            f"`batch_size` must be at most the number of training examples, {len(split)}. "
+            f"Received: batch_size={batch_size}."
+        )
