@@ -152,6 +152,7 @@ def test_two_processes_learn_alike(alone, tmp_path):
     assert json.loads((run / "summary.json").read_text())["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_ends_the_other_with_an_error(tmp_path):
     written(tmp_path, mesh=MESH, steps=100_000, log=CONFIG["log"] | {"every": 100})
     processes = two_processes(tmp_path, ["-m", "jconv", "train", "tiny.yaml"])

@@ -68,6 +68,7 @@ def test_a_run_that_reads_goes_on_with_the_same_bits(pictures, tmp_path):
     assert logged(run) == logged(whole)
 
 
+@pytest.mark.slow
 def test_replicates_read_each_its_own_batches(pictures, tmp_path):
     many, _ = train(config(pictures, memory=1, replicates=2), runs=tmp_path / "many")
     singles = [
