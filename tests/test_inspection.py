@@ -14,6 +14,13 @@ import jconv
 X, KERNEL = jnp.ones((2, 8, 8, 4)), jnp.ones((3, 3, 4, 6))
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    """A terminal of 120 columns, whatever the tests run in."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+
 def convolve(x, kernel):
     return lax.conv_general_dilated(
         x, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -197,3 +204,9 @@ def test_errors():
         jconv.inspect(3)
     with pytest.raises(ValueError, match="`algorithm` must be 'auto'"):
         jconv.inspect(convolve, algorithm="fast")(X, KERNEL)
+
+
+def test_the_blocks_of_a_network_are_told_apart():
+    network = jconv.models.ParallelNet(rngs=nnx.Rngs(0))
+    found = jconv.inspect(network)(jnp.ones((1, 8, 8, 1))).convolutions
+    assert [c.place.scope for c in found] == [("blocks.0",)] * 3 + [("blocks.1",)] * 3

@@ -76,7 +76,8 @@ class Network(nnx.Module):
             )
         auxiliary = []
         for name in self.layer_names:
-            x = getattr(self, name)(x)
+            with jax.named_scope(name):  # tells apart what this one line calls
+                x = getattr(self, name)(x)
             if name in self.auxiliary_after and not self.deterministic:
                 auxiliary.append(self.auxiliary[self.auxiliary_after.index(name)](x))
         return Logits(x, tuple(auxiliary)) if auxiliary else x

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -62,6 +63,7 @@ class ParallelNet(nnx.Module):
         self.dense = nnx.Linear(features, num_classes, rngs=rngs)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n classes"]:
-        for block, pool in zip(self.blocks, self.pools, strict=True):
-            x = pool(block(x))
+        for i, (block, pool) in enumerate(zip(self.blocks, self.pools, strict=True)):
+            with jax.named_scope(f"blocks.{i}"):
+                x = pool(block(x))
         return self.dense(self.dropout(self.flatten(x)))
