@@ -20,7 +20,6 @@ def wide(monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
 
 
-
 def convolve(x, kernel):
     return lax.conv_general_dilated(
         x, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
