@@ -200,9 +200,9 @@ def test_the_command_line_inspects_the_step_of_a_config(config, capsys, monkeypa
     path, found = config
     assert main(["inspect", str(path)]) == 0
     shown = capsys.readouterr().out
-    assert "…" not in shown and all(word in shown for word in ("bytes", "in a gradient", "total"))
+    assert "…" not in shown and all(word in shown for word in ("bytes", "gradient", "total"))
     assert f"{found.multiply_adds:,}" in shown
-    assert len(found.convolutions) == 7 and shown.count("in a gradient") == 4
+    assert len(found.convolutions) == 7 and shown.count("gradient") == 4
 
 
 @pytest.mark.slow
