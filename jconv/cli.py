@@ -24,7 +24,7 @@ from jconv.bench.layers import choose_layers
 from jconv.bench.race import Race, problems_of, race
 from jconv.bench.random_layers import draw_problems, random_problems
 from jconv.bench.report import file_of, line, race_line, told, write_results
-from jconv.bench.run import MERGED, PASSES, SCANNED, Row, bench_networks, choose_networks
+from jconv.bench.run import LOOPS, MERGED, PASSES, Row, bench_networks, choose_networks
 from jconv.bench.run import bench as run_bench
 from jconv.bench.tune import tune_problems
 from jconv.kernels import KERNELS
@@ -464,7 +464,7 @@ def bench(words: Sequence[str]) -> int:
         with file_of(out, ".json").open("a"):
             pass
         with Progress(console=Console(stderr=True)) as bar:
-            once = len({MERGED, SCANNED}.intersection(names))
+            once = len({MERGED, *LOOPS}.intersection(names))
             total = len(PASSES) * (len(layers) + len(names)) - once
             task = bar.add_task("timing", total=total)
             rows: list[Row] = []

@@ -29,7 +29,7 @@ from jconv.algorithms import ALGORITHMS, Algorithm
 from jconv.algorithms.algorithm import Precision, Problem, accumulator
 from jconv.plan import Chosen, for_any_kernel, lenient, settle
 from jconv.selection import choose
-from jconv.sharding import output_sharding, placed_like, sharded, splits_space, varying_alike
+from jconv.sharding import may_split_space, output_sharding, placed_like, sharded, varying_alike
 from jconv.window import Window
 
 conv_p = Primitive("jconv_conv")
@@ -78,8 +78,8 @@ def convolve(
     )
 
 
-def _evaluate(x, kernel, **params):
-    if params["algorithm"] == "auto" and splits_space(jax.typeof(x)):
+def _evaluate(x, kernel, *, spread: bool, **params):
+    if params["algorithm"] == "auto" and may_split_space(jax.typeof(x), spread):
         params["algorithm"] = ALGORITHMS["xla"]  # which exchanges the borders of neighbours alone
     shape = _output_shape(x, kernel, params["window"])
     return sharded(partial(_on_one_device, **params), x, kernel, shape)
@@ -126,7 +126,7 @@ def _output_shape(x, kernel, window: Window):
 # Outside of `jit`, as when a gradient is pulled back eagerly: compiled once per set of parameters.
 conv_p.def_impl(
     jax.jit(
-        _evaluate,
+        conv_p.bind,
         static_argnames=(
             "window",
             "algorithm",
@@ -138,7 +138,16 @@ conv_p.def_impl(
         ),
     )
 )
-mlir.register_lowering(conv_p, mlir.lower_fun(_evaluate, multiple_results=False))
+
+
+def _lower(context: mlir.LoweringRuleContext, x, kernel, **params):
+    # Of a program that XLA partitions; inside of `shard_map` the context is another.
+    devices = getattr(context.module_context.axis_context, "num_devices", None) or 1
+    evaluate = partial(_evaluate, spread=devices > 1, **params)
+    return mlir.lower_fun(evaluate, multiple_results=False)(context, x, kernel)
+
+
+mlir.register_lowering(conv_p, _lower)
 
 
 def transposed_kernel(kernel: jax.Array) -> jax.Array:

@@ -1,8 +1,8 @@
 """Sharding: what the types of a convolution's operands on many devices say of its result.
 
-Under automatic sharding XLA decides, and nothing here does anything. Inside of `shard_map` a type
-says over which devices an array varies. On a mesh with explicit axes, as `jax.make_mesh` gives, it
-says which axis of the array is split over which axis of the mesh.
+Under automatic sharding XLA decides, once the program is whole, and types say nothing. Inside of
+`shard_map` a type says over which devices an array varies. On a mesh with explicit axes, as
+`jax.make_mesh` gives, it says which axis of the array is split over which axis of the mesh.
 """
 
 import math
@@ -55,9 +55,16 @@ def sharded(f: Callable, x: jax.Array, kernel: jax.Array, shape: Sequence[int]) 
     return f(x, kernel)
 
 
-def splits_space(x: ShapedArray) -> bool:
-    """Whether a spatial axis of a canonical input is known to be split over devices."""
-    return any(axes is not None for axes in _spec(x)[2:-2])
+def may_split_space(x: ShapedArray, spread: bool) -> bool:
+    """Whether a spatial axis of a canonical input may be split over devices.
+
+    Args:
+      x: its type.
+      spread: whether its program is one that XLA spreads over several devices.
+    """
+    if _explicit_axes(x):
+        return any(axes is not None for axes in _spec(x)[2:-2])
+    return spread
 
 
 def placed_like(array: jax.Array, aval: ShapedArray) -> jax.Array:

@@ -17,8 +17,8 @@ from jconv.bench.networks import NETWORKS
 from jconv.bench.race import problems_of, race
 from jconv.bench.report import regret_line, slower_line
 from jconv.bench.run import (
+    LOOPS,
     MERGED,
-    SCANNED,
     Row,
     bench,
     choose_networks,
@@ -147,13 +147,13 @@ def test_rows_and_files(tmp_path, capsys, monkeypatch):
     forward, gradients = bench(SMALL[-1:], budget=0)  # of single examples, in the kernel alone
     assert gradients.gflops == pytest.approx(2 * forward.gflops)
     monkeypatch.setattr("jconv.bench.layers.LAYERS", SMALL[:2])
-    monkeypatch.setattr("jconv.cli.choose_networks", lambda only: ["ConvNeXt block", SCANNED])
+    monkeypatch.setattr("jconv.cli.choose_networks", lambda only: ["ConvNeXt block", *LOOPS])
     assert main(["bench", "--quick", "--out", str(tmp_path / "some" / "where-0.12")]) == 0
     found = json.loads((tmp_path / "some" / "where-0.12.json").read_text())
     assert found["matrix_product_gflops"] > 0
     names = list(dict.fromkeys(row["layer"] for row in found["rows"]))
     assert names[0] == "strided"  # both layers are of one kind
-    assert names[1:] == ["ConvNeXt block", SCANNED]
+    assert names[1:] == ["ConvNeXt block", *LOOPS]
     assert (tmp_path / "some" / "where-0.12.png").stat().st_size > 1000
     assert len(list((tmp_path / "some").iterdir())) == 2
     assert "strided" in capsys.readouterr().out

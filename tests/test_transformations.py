@@ -203,6 +203,15 @@ with jax.set_mesh(explicit):
     for spec, by_xla in ((P("d"), False), (P(None, "s"), True)):
         text = depthwise.lower(jax.device_put(x, spec), kernel).as_text()
         assert ("stablehlo.convolution" in text) == by_xla, spec
+
+# How XLA will split a program of its own accord is not known yet when an algorithm is chosen.
+x, kernel = np.ones((8, 56, 56, 16), np.float32), np.ones((3, 3, 1, 16), np.float32)
+on_all = jax.device_put(x, jax.NamedSharding(mesh, P(None, "d")))
+for placed, by_xla in ((jnp.asarray(x), False), (on_all, True)):
+    text = depthwise.lower(placed, kernel).as_text()
+    assert ("stablehlo.convolution" in text) == by_xla
+eager = jconv.conv(on_all, kernel, groups=16)
+np.testing.assert_allclose(eager, depthwise(x, kernel), rtol=1e-5)
 print("all equal")
 """
 

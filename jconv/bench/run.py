@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jconv.bench.contenders import by_jconv, by_lax, operands, passes, torch_passes, window_of
 from jconv.bench.layers import Layer
@@ -27,7 +28,9 @@ from jconv.rewrite import accelerate
 from jconv.structure import merge
 
 PASSES = ("forward", "gradients")
-MERGED, SCANNED = "Inception v3, merged", "training steps in lax.scan"
+MERGED = "Inception v3, merged"
+KINDS_OF_LOOP = ("scan", "while_loop", "fori_loop", "map")
+LOOPS = {f"training steps in lax.{loop}": loop for loop in KINDS_OF_LOOP}
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def bench(
 
 def choose_networks(only: str = "") -> list[str]:
     """The cases of whole networks whose name, or kind, "network", has `only` in it."""
-    names = (*NETWORKS, MERGED, SCANNED)
+    names = (*NETWORKS, MERGED, *LOOPS)
     return [name for name in names if only in "network" or only.lower() in name.lower()]
 
 
@@ -122,9 +125,10 @@ def bench_networks(
       each: is shown every row as it comes.
 
     Returns:
-      Two rows for each network, `PASSES`; one for Inception v3 merged, in evaluation, which also
-      says how fast it is against the same by jconv as it was; and one for training steps under
-      `lax.scan`, which also says how fast they are against the same steps by jconv called in turn.
+      Two rows for each network, `PASSES`, of which the second is a training step; one for
+      Inception v3 merged, in evaluation, which also says how fast it is against the same by jconv
+      as it was; and one for training steps inside of each of `LOOPS`, which also says how fast
+      they are against the same steps by jconv called in turn.
     """
     rows = []
     for name in names:
@@ -138,12 +142,12 @@ def bench_networks(
 def _network_rows(name: str, quick: bool, budget: float) -> Iterator[Row]:
     if name == MERGED:
         yield _merged_inception(quick, budget)
-    elif name == SCANNED:
-        yield _scanned_steps(2 if quick else 8, budget)
+    elif name in LOOPS:
+        yield _steps_in_a_loop(name, 2 if quick else 8, budget)
     else:
         network = NETWORKS[name](quick)
         arguments = (network.parameters, network.x)
-        for which, f in zip(PASSES, (network.forward, network.gradient), strict=True):
+        for which, f in zip(PASSES, (network.forward, network.step), strict=True):
             calls = {"jconv": _jitted(accelerate(f), *arguments), "lax": _jitted(f, *arguments)}
             macs = _multiply_adds_of(network)
             yield _row(name, "network", which, calls, budget, macs, convolutions(which))
@@ -165,32 +169,39 @@ def _merged_inception(quick: bool, budget: float) -> Row:
     return _row(MERGED, "network", "forward", calls, budget, _multiply_adds_of(merged), 1)
 
 
-def _scanned_steps(count: int, budget: float) -> Row:
-    """So many training steps of a small network under `lax.scan`."""
-    network = small_network()
+def _steps_in_a_loop(name: str, count: int, budget: float) -> Row:
+    """So many training steps of a small network, each on a batch of its own."""
+    network, loop = small_network(), LOOPS[name]
+    parameters, batches = network.parameters, jnp.stack([network.x] * count)
 
-    def step(parameters, _=None):
-        gradient, _ = network.gradient(parameters, network.x)
-        return jax.tree.map(lambda p, g: p - 1e-3 * g, parameters, gradient), None
+    def looped(parameters, batches):
+        if loop == "map":  # each from the same parameters, as a loop of another kind cannot know
+            return lax.map(lambda x: network.step(parameters, x), batches)
+        if loop == "scan":
+            return lax.scan(lambda p, x: (network.step(p, x), None), parameters, batches)[0]
+        if loop == "fori_loop":
+            return lax.fori_loop(0, count, lambda i, p: network.step(p, batches[i]), parameters)
+        return lax.while_loop(
+            lambda state: state[0] < count,
+            lambda state: (state[0] + 1, network.step(state[1], batches[state[0]])),
+            (0, parameters),
+        )[1]
 
-    def scanned(parameters):
-        return jax.lax.scan(step, parameters, length=count)[0]
-
-    one = jax.jit(accelerate(step))
+    one, apart = jax.jit(accelerate(network.step)), list(batches)
 
     def in_turn():
-        parameters = network.parameters
-        for _ in range(count):
-            parameters, _ = one(parameters)
-        return jax.block_until_ready(parameters)
+        stepped = parameters
+        for x in apart:
+            stepped = one(parameters if loop == "map" else stepped, x)
+        return jax.block_until_ready(stepped)
 
     calls = {
-        "jconv": _jitted(accelerate(scanned), network.parameters),
-        "lax": _jitted(scanned, network.parameters),
+        "jconv": _jitted(accelerate(looped), parameters, batches),
+        "lax": _jitted(looped, parameters, batches),
         "in turn": in_turn,
     }
     macs = count * _multiply_adds_of(network)
-    return _row(SCANNED, "network", "gradients", calls, budget, macs, convolutions("gradients"))
+    return _row(name, "network", "gradients", calls, budget, macs, convolutions("gradients"))
 
 
 def _jitted(f: Callable, *arguments) -> Call:
