@@ -76,7 +76,7 @@ def bare(config: TrainConfig):
 
     def way() -> float:
         state = jax.tree.map(jnp.copy, training.state)
-        order = training._order()
+        order = training.order()
         jax.block_until_ready(step(jax.tree.map(jnp.copy, state), *batch(next(order), 0)))
         start = time.perf_counter()
         for number in range(config.steps):
@@ -105,7 +105,7 @@ def plain_flax(config: TrainConfig):
         return value
 
     def way() -> float:
-        order = training._order()
+        order = training.order()
         jax.block_until_ready(step(model, optimizer, *train_split.take(next(order))))
         start = time.perf_counter()
         for _ in range(config.steps):

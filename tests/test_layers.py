@@ -1,5 +1,6 @@
 """Layers of published networks against their formulas, in plain NumPy where there is one."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -42,6 +43,21 @@ def test_local_response_norm(rng):
         np.testing.assert_allclose(layer(x), expected, rtol=1e-5)
     with pytest.raises(ValueError, match="`size` must be an int of at least 1"):
         nn.LocalResponseNorm(0)
+
+
+@pytest.mark.parametrize("use_scale", [True, False])
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_the_border_of_a_norm_is_what_it_makes_of_zeros(rng, use_scale, use_bias):
+    layer = nn.NormPad(3, 2, use_scale=use_scale, use_bias=use_bias, rngs=rngs())
+    for variable in jax.tree.leaves(nnx.state(layer), is_leaf=lambda v: hasattr(v, "set_value")):
+        variable.set_value(jnp.asarray(rng.uniform(0.5, 2, size=3), jnp.float32))
+    layer.eval()
+    x = image(rng, 2, 5, 4, 3)
+    y, of_zeros = layer(x), layer(0 * x)
+    assert y.shape == (2, 9, 8, 3)
+    np.testing.assert_allclose(of_zeros, np.broadcast_to(of_zeros[0, 2, 2], y.shape), rtol=1e-5)
+    np.testing.assert_allclose(y[:, :2], of_zeros[:, :2], rtol=1e-5)
+    np.testing.assert_allclose(y[:, 2:-2, 2:-2], nnx.BatchNorm.__call__(layer, x), rtol=1e-5)
 
 
 def test_squeeze_excite(rng):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -210,28 +211,60 @@ def test_sigterm_saves_and_exits_with_0(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_killed_fifty_times_ends_with_the_same_bits(tmp_path):
-    """At random moments: while it starts, steps, logs, or writes a checkpoint."""
-    rng = np.random.default_rng()
+def test_runs_killed_fifty_times_end_with_the_same_bits(tmp_path):
+    """At random moments: while they start, step, log, or write a checkpoint."""
+    rng, kills = np.random.default_rng(), 0
     changes = {"steps": 3000, "checkpoints": {"every": 10, "keep": 2}}
     whole, _ = train(config(**changes), runs=tmp_path / "whole")
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(CONFIG | changes))
-    run, words, kills = tmp_path / "runs" / "tiny", ["train", "tiny.yaml"], 0
     while kills < 50:
-        before = {path.name for path in (run / "checkpoints").glob("*")}
-        process = in_a_process(tmp_path, *words)
-        moving = lambda: {path.name for path in (run / "checkpoints").glob("*")} - before  # noqa: B023
-        if rng.random() < 0.9:  # else perhaps before the first step
-            wait_for(lambda: moving() or process.poll() is not None)  # noqa: B023
-        time.sleep(rng.exponential(0.3))
-        if process.poll() is not None:
-            break
-        process.kill()
-        process.wait()
-        kills += 1
+        folder = tmp_path / f"after-{kills}-kills"
+        folder.mkdir()
+        (folder / "tiny.yaml").write_text(yaml.safe_dump(CONFIG | changes))
+        kills += killed_again_and_again(folder, rng, most=50 - kills)
+        assert_same_bits(folder / "runs" / "tiny", whole)
+
+
+def killed_again_and_again(folder, rng, *, most):
+    """Carries out a run in spite of so many kills at most; returns how many it lived through."""
+    run, words, kills = folder / "runs" / "tiny", ["train", "tiny.yaml", "--overwrite"], 0
+    while True:
+        before = saved(run)
+        process = in_a_process(folder, *words)
+        if kills < most:
+            if rng.random() < 0.9:  # else perhaps before the first step
+                wait_for(lambda: saved(run) - before or process.poll() is not None)  # noqa: B023
+            time.sleep(rng.exponential(0.3))
+            if process.poll() is None:
+                kills += 1
+                process.kill()
+        if process.wait() == 0:
+            return kills
+        assert process.returncode == -signal.SIGKILL
         if (run / "config.yaml").exists():
             words = ["resume", str(run)]
-    if process.poll() != 0:
-        assert main(["resume", str(run)]) == 0
-    assert kills >= 10
+
+
+def saved(run):
+    return {path.name for path in (run / "checkpoints").glob("*")}
+
+
+@pytest.mark.parametrize("most", [3_000, 12_000, 40_000])
+def test_a_disk_that_takes_no_more_ends_a_run_that_can_go_on(most, whole, tmp_path):
+    """Stood in for by a limit to the size of files, which is met in one or another of them."""
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
+    words = [sys.executable, "-m", "jconv", "train", "tiny.yaml"]
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    ended = subprocess.run(words, cwd=tmp_path, preexec_fn=limit, capture_output=True, text=True)
+    assert ended.returncode == 2 and "Traceback" not in ended.stderr
+    assert "File too large" in ended.stderr
+    run = tmp_path / "runs" / "tiny"
+    assert main(["resume", str(run)]) == 0
     assert_same_bits(run, whole)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path, capsys):
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
+    nowhere = "/sys/jconv"  # where not even the superuser makes folders
+    assert main(["train", str(tmp_path / "tiny.yaml"), "--runs", nowhere]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("jconv train: ") and nowhere in told and "--runs" in told

@@ -74,10 +74,12 @@ class NormPad(nnx.BatchNorm):
 
     def __call__(self, x: Num[Array, "n h w c"]) -> Num[Array, "n hp wp c"]:
         y = super().__call__(x)
-        assert self.scale is not None and self.bias is not None
         # After the call, so that these are the statistics that are kept for evaluation.
-        scale = self.scale[...] * lax.rsqrt(self.var[...] + self.epsilon)
-        border = self.bias[...] - self.mean[...] * scale
+        border = -self.mean[...] * lax.rsqrt(self.var[...] + self.epsilon)
+        if self.scale is not None:
+            border = border * self.scale[...]
+        if self.bias is not None:
+            border = border + self.bias[...]
         p = self.pad
         pads = [(0, 0), (p, p), (p, p), (0, 0)]
         inside = jnp.pad(jnp.ones((1, *y.shape[1:3], 1), bool), pads)

@@ -132,7 +132,9 @@ def _carried_out(training: Training, run: Path) -> dict:
         raise RunFailed(run, summary["error"]) from error
     finally:
         forget()
-        run_folder.write_json(run / "summary.json", summary)
+        # Where the disk is full, why the run ended is told all the same.
+        with contextlib.suppress(OSError) if "error" in summary else contextlib.nullcontext():
+            run_folder.write_json(run / "summary.json", summary)
     return summary
 
 

@@ -74,11 +74,9 @@ class Training:
         self.best: tuple[float, int] = (np.inf, 0)
 
     def _model(self, seed: int) -> nnx.Module:
-        config = self.config.model
-        if self.config.mesh.height > 1 and config.algorithm == "auto":
-            # Of rows that lie on several devices XLA's convolution exchanges the borders alone.
-            config = config.model_copy(update={"algorithm": "xla"})
-        return build_model(config, self.data.input_shape, self.data.outputs, nnx.Rngs(seed))
+        return build_model(
+            self.config.model, self.data.input_shape, self.data.outputs, nnx.Rngs(seed)
+        )
 
     @cached_property
     def keys(self):
@@ -104,7 +102,7 @@ class Training:
 
     def _from_memory(self, train: Split):
         examples = self.devices.everywhere((train.inputs, train.targets))
-        order = self._order()
+        order = self.order()
 
         def take(count: int):
             wanted = np.stack([next(order) for _ in range(count)])
@@ -114,7 +112,7 @@ class Training:
 
         return take
 
-    def _order(self) -> Iterator[np.ndarray]:
+    def order(self) -> Iterator[np.ndarray]:
         """The examples of each step to come."""
         each = [
             batches(len(self.data.train), self.config.batch_size, seed=seed, start=self.step)
@@ -191,7 +189,7 @@ class Training:
     def not_finite(self, step: int) -> NotFinite:
         """The error of a step that was not taken, which names the layer that went bad."""
         self.step = step - 1
-        indices = next(iter(self._order()))
+        indices = next(iter(self.order()))
         where = "the loss is not finite"
         for i, seed in enumerate(self.seeds):
             state, own = self.state, indices
