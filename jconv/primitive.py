@@ -123,20 +123,25 @@ def _output_shape(x, kernel, window: Window):
     return (*x.shape[:2], *window.output, kernel.shape[-3], kernel.shape[-1])
 
 
-# Outside of `jit`, as when a gradient is pulled back eagerly: compiled once per set of parameters.
-conv_p.def_impl(
-    jax.jit(
-        conv_p.bind,
-        static_argnames=(
-            "window",
-            "algorithm",
-            "input_gradient",
-            "kernel_gradient",
-            "tolerance",
-            "precision",
-            "preferred_element_type",
-        ),
-    )
+@conv_p.def_impl
+def _eager(x, kernel, **params):
+    """Outside of `jit`, as when a gradient is pulled back eagerly."""
+    if jax.config.jax_disable_jit:
+        return _evaluate(x, kernel, spread=False, **params)
+    return _compiled(x, kernel, **params)
+
+
+_compiled = jax.jit(
+    conv_p.bind,
+    static_argnames=(
+        "window",
+        "algorithm",
+        "input_gradient",
+        "kernel_gradient",
+        "tolerance",
+        "precision",
+        "preferred_element_type",
+    ),
 )
 
 

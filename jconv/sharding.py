@@ -60,7 +60,7 @@ def may_split_space(x: ShapedArray, spread: bool) -> bool:
 
     Args:
       x: its type.
-      spread: whether its program is one that XLA spreads over several devices.
+      spread: whether XLA spreads its program over several devices.
     """
     if _explicit_axes(x):
         return any(axes is not None for axes in _spec(x)[2:-2])

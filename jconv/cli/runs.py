@@ -77,7 +77,12 @@ def _told_of_run(carry_out: Callable[[], tuple[Path, dict]]) -> int:
             ended.errno = error.__cause__.errno
             raise ended from None
         raise
-    page = write_page(run)
+    try:
+        page = write_page(run)
+    except OSError as error:
+        raise OSError(
+            f"{run} is whole, but not its page: {error}. `jconv report {run}` writes it again"
+        ) from None
     for name, digits in (("test_accuracy", ".2%"), ("kernel_error", ".1e")):
         if summary.get(name) is not None:
             error = summary.get(f"{name}_error")  # of replicates

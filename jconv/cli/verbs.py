@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except OSError as error:
-        print(f"jconv {verb}: {error}{_advice(error)}", file=sys.stderr)
+        print(f"jconv {verb}: {str(error).rstrip('.')}{_advice(error)}", file=sys.stderr)
         return USAGE_ERROR
     except KeyboardInterrupt:
         print(f"jconv {verb}: interrupted", file=sys.stderr)

@@ -1,11 +1,12 @@
 """Pages: templates filled in, and written in one move."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
+
+from jconv.files import atomically
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -23,7 +24,6 @@ def fill(template: str, contents: Mapping[str, Any]) -> str:
 
 def write(page: Path, html: str) -> Path:
     """Writes a page, whole or not at all, and returns its path."""
-    unfinished = page.with_name(f".{page.stem}.{os.getpid()}.html")
-    unfinished.write_text(html, encoding="utf-8", errors="replace")
-    os.replace(unfinished, page)
+    with atomically(page, "wb") as file:
+        file.write(html.encode("utf-8", errors="replace"))
     return page

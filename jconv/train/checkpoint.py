@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +41,14 @@ class Checkpoints:
             keep_checkpoints_without_metrics=False,
         )
         self._folder = folder.resolve()
+        if jax.process_index() == 0:
+            # What a kill left half written. Orbax would remove it while the same step is written.
+            for unfinished in self._folder.glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(unfinished)
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
                 step_format_fixed_length=DIGITS,
-                cleanup_tmp_directories=True,
                 preservation_policy=policies.AnyPreservationPolicy([newest, best]),
             ),
         )
@@ -50,7 +57,8 @@ class Checkpoints:
         return self
 
     def __exit__(self, *_) -> None:
-        self._manager.close()
+        with _writing():
+            self._manager.close()
 
     def save(
         self, step: int, state: Any, facts: dict[str, Any], validation_loss: float | None = None
@@ -58,17 +66,18 @@ class Checkpoints:
         """Saves the state after `step`, with some facts as JSON; once only.
 
         What `state` holds is copied before this returns, and written while training goes on.
+
+        Raises:
+          OSError: where the one before could not be written.
         """
         if step in self._manager.all_steps():
             return
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(_named(state)),
-                facts=ocp.args.JsonSave(facts),
-            ),
-            metrics=None if validation_loss is None else {"validation_loss": validation_loss},
+        metrics = None if validation_loss is None else {"validation_loss": validation_loss}
+        written = ocp.args.Composite(
+            state=ocp.args.StandardSave(_named(state)), facts=ocp.args.JsonSave(facts)
         )
+        with _writing():
+            self._manager.save(step, args=written, metrics=metrics)
 
     def restore_newest(
         self, state: Any, tell: Callable[[str], None] = lambda sentence: None
@@ -105,6 +114,19 @@ class Checkpoints:
             restored = map(_like, leaves, found["state"].values())
             return step, jax.tree.unflatten(tree, restored), found["facts"]
         raise NoCheckpoint("there is no checkpoint that can be read")
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """Tells an error of the system, such as a full disk, as what it is, and not as tensorstore."""
+    try:
+        yield
+    except ValueError as error:
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        if code is None:
+            raise
+        number = int(code[1])
+        raise OSError(number, f"a checkpoint was not written: {os.strerror(number)}") from error
 
 
 def _named(state) -> dict[str, jax.Array]:

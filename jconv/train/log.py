@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from flax import nnx
-from tensorboardX import SummaryWriter
 
 from jconv.analysis.pictures import kernel_image
 from jconv.files import atomically
 from jconv.train.config import TrainConfig
 from jconv.train.run_folder import to_json
+from jconv.train.tensorboard import EventFile
 
 
 class RunLog:
@@ -31,10 +31,7 @@ class RunLog:
         self._kernels = run / "kernels"
         self._kernels.mkdir(exist_ok=True)
         self._metrics = open(run / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115
-        # TensorBoard leaves out what a run that was killed wrote after this step.
-        self._tensorboard = SummaryWriter(
-            str(run / "tensorboard"), purge_step=after + 1 if after else None, write_to_disk=True
-        )
+        self._tensorboard = EventFile(run / "tensorboard", after)
 
     def __enter__(self) -> "RunLog":
         return self
@@ -42,8 +39,10 @@ class RunLog:
     def __exit__(self, *_) -> None:
         if not self._writes:
             return
-        self._metrics.close()
-        self._tensorboard.close()
+        try:
+            self._metrics.close()
+        finally:
+            self._tensorboard.close()
 
     def scalars(self, step: int, metrics: Mapping[str, float]) -> None:
         """Adds one line to metrics.jsonl, which is on disk when this returns."""
@@ -54,7 +53,7 @@ class RunLog:
         for name, value in metrics.items():
             if not math.isfinite(value):
                 continue  # TensorBoard would complain and draw nothing
-            self._tensorboard.add_scalar(name, value, step)
+            self._tensorboard.scalar(name, value, step)
 
     def kernels(self, step: int, kernels: Mapping[str, np.ndarray]) -> None:
         """Writes kernels/STEP.npz, and the kernels' pictures and histograms for TensorBoard."""
@@ -63,9 +62,9 @@ class RunLog:
         with atomically(self._kernels / f"{step:06d}.npz", "wb") as file:
             np.savez(file, **kernels)  # pyright: ignore[reportArgumentType]
         for path, kernel in kernels.items():
-            self._tensorboard.add_image(path, kernel_image(kernel), step, dataformats="HWC")
+            self._tensorboard.image(path, kernel_image(kernel), step)
             if np.isfinite(kernel).all():  # a histogram has no place for anything else
-                self._tensorboard.add_histogram(path, kernel.ravel(), step)
+                self._tensorboard.histogram(path, kernel, step)
 
 
 def kernels_of(model: nnx.Module) -> dict[str, np.ndarray]:

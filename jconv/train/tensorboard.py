@@ -1,0 +1,54 @@
+"""The log as TensorBoard reads it."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+SELDOM = 10.0  # seconds in which what is written may not be on disk yet
+
+
+class EventFile:
+    """Scalars, pictures and histograms, in a file of their own beside those of earlier processes.
+
+    They are written by who adds them: tensorboardX's own writer has a thread for it, and waits for
+    it without end where the disk is full.
+
+    Args:
+      folder: where the file is made.
+      after: the step after which the run goes on, 0 for one that starts; TensorBoard leaves out
+        what a run that was killed wrote after it.
+    """
+
+    def __init__(self, folder: Path, after: int = 0):
+        folder.mkdir(exist_ok=True)
+        self._writer = EventsWriter(str(folder / "events"), f".{os.getpid()}.{after}")
+        self._flushed = time.monotonic()
+        if after:
+            self._add(after + 1, session_log=SessionLog(status=SessionLog.START))
+
+    def scalar(self, name: str, value: float, step: int) -> None:
+        """Adds one number."""
+        self._add(step, summary=summary.scalar(name, value))
+
+    def image(self, name: str, picture: np.ndarray, step: int) -> None:
+        """Adds one picture, (rows, columns, colours)."""
+        self._add(step, summary=summary.image(name, picture, dataformats="HWC"))
+
+    def histogram(self, name: str, values: np.ndarray, step: int) -> None:
+        """Adds how finite values are spread."""
+        self._add(step, summary=summary.histogram(name, values.ravel(), bins="auto"))
+
+    def close(self) -> None:
+        """Writes what is not on disk yet."""
+        self._writer.close()
+
+    def _add(self, step: int, **what) -> None:
+        self._writer.write_event(Event(wall_time=time.time(), step=step, **what))
+        if time.monotonic() - self._flushed > SELDOM:
+            self._writer.flush()
+            self._flushed = time.monotonic()
