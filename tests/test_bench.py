@@ -28,6 +28,7 @@ from jconv.bench.run import (
 from jconv.cli import main
 from jconv.selection import choose, contenders
 
+SCANNED = next(iter(LOOPS))
 SMALL = (
     dense("strided", 2, 9, 3, 4, 6, stride=2),
     dense("valid", 2, 9, 3, 4, 6, stride=2, padding="VALID"),
@@ -147,13 +148,13 @@ def test_rows_and_files(tmp_path, capsys, monkeypatch):
     forward, gradients = bench(SMALL[-1:], budget=0)  # of single examples, in the kernel alone
     assert gradients.gflops == pytest.approx(2 * forward.gflops)
     monkeypatch.setattr("jconv.bench.layers.LAYERS", SMALL[:2])
-    monkeypatch.setattr("jconv.cli.speed.choose_networks", lambda only: ["ConvNeXt block", *LOOPS])
+    monkeypatch.setattr("jconv.cli.speed.choose_networks", lambda only: ["ConvNeXt block", SCANNED])
     assert main(["bench", "--quick", "--out", str(tmp_path / "some" / "where-0.12")]) == 0
     found = json.loads((tmp_path / "some" / "where-0.12.json").read_text())
     assert found["matrix_product_gflops"] > 0
     names = list(dict.fromkeys(row["layer"] for row in found["rows"]))
     assert names[0] == "strided"  # both layers are of one kind
-    assert names[1:] == ["ConvNeXt block", *LOOPS]
+    assert names[1:] == ["ConvNeXt block", SCANNED]
     assert (tmp_path / "some" / "where-0.12.png").stat().st_size > 1000
     assert len(list((tmp_path / "some").iterdir())) == 2
     assert "strided" in capsys.readouterr().out
@@ -173,6 +174,15 @@ def test_a_quick_bench_of_one_kind_with_regret(tmp_path, monkeypatch, capsys):
     told = " ".join(capsys.readouterr().out.split())
     assert "regret of auto on 3 published convolutions" in told
     assert "regret of auto on 1 random convolutions" in told
+
+
+@pytest.mark.slow
+def test_steps_are_timed_in_every_loop(tmp_path):
+    out = tmp_path / "loops"
+    assert main(["bench", "--quick", "--only", "training steps", "--out", str(out)]) == 0
+    rows = json.loads(out.with_suffix(".json").read_text())["rows"]
+    assert [row["layer"] for row in rows] == list(LOOPS)
+    assert all(row["seconds"].keys() == {"jconv", "lax", "in turn"} for row in rows)
 
 
 @pytest.mark.slow

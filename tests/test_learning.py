@@ -197,6 +197,7 @@ def test_mixup_mixes_labels_as_it_mixes_images():
     assert same[0] is images and same[1] is labels
 
 
+@pytest.mark.slow
 def test_what_is_done_to_images_learns_too(tmp_path):
     how = {"shift": 1, "flip": True, "cutout": 2, "mixup": 0.2}
     run, _ = train(config(augment=how, label_smoothing=0.1, ema=0.9, clip_norm=5.0,

@@ -78,6 +78,7 @@ def test_googlenet_as_published_and_with_heads():
     assert count(outline("googlenet", auxiliary=True)) == 13_004_888
 
 
+@pytest.mark.slow
 def test_heads_are_called_in_training_alone():
     model = outline("inception_v3", num_classes=7)
     graph, state = nnx.split(model)
@@ -153,6 +154,7 @@ def test_the_published_googlenet_needs_more_pixels():
         shape_of_logits(model, 1, 30, 31, 3)
 
 
+@pytest.mark.slow
 def test_the_head_of_inception_v3_needs_larger_images():
     with pytest.raises(ValueError, match="17x17 pixels for the auxiliary head.*auxiliary=False"):
         shape_of_logits(outline("inception_v3"), 2, 298, 298, 3)

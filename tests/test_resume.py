@@ -257,7 +257,9 @@ sys.exit(main())
 """
 
 
-@pytest.mark.parametrize("most", [3_000, 12_000, 40_000])
+@pytest.mark.parametrize(
+    "most", [12_000, *(pytest.param(n, marks=pytest.mark.slow) for n in (3_000, 40_000))]
+)
 def test_a_disk_that_takes_no_more_ends_a_run_that_can_go_on(most, whole, tmp_path):
     """Stood in for by a limit to the size of files, which is met in one or another of them."""
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))

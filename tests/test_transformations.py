@@ -216,7 +216,7 @@ print("all equal")
 """
 
 
-ON_DEVICES = ("xla", "direct", "winograd", "fft")  # of the rest in the slow run
+ON_DEVICES = ("xla", "direct")  # of the rest in the slow run
 
 
 @pytest.mark.parametrize(
