@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from flax import nnx
-from jax import lax
 
+from jconv.bench.networks import over_lax
 from jconv.train import TrainConfig, load_config, train
 from jconv.train.losses import LOSSES
 from jconv.train.rule import build_rule
@@ -90,10 +90,7 @@ def bare(config: TrainConfig):
 def plain_flax(config: TrainConfig):
     """Seconds of the same network's step as Flax's documentation has it, over `lax`."""
     training = Training(config)
-    model = training.learner.model(training.state, evaluation=False)
-    for _, module in nnx.iter_modules(model):
-        if isinstance(module, nnx.Conv):
-            module.conv_general_dilated = lax.conv_general_dilated
+    model = over_lax(training.learner.model(training.state, evaluation=False))
     optimizer = nnx.Optimizer(model, build_rule(config), wrt=nnx.Param)
     loss = LOSSES[config.loss]
     train_split = training.data.train

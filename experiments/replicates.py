@@ -15,8 +15,8 @@ import jax
 import numpy as np
 import tyro
 from flax import nnx
-from jax import lax
 
+from jconv.bench.networks import over_lax
 from jconv.train import TrainConfig, load_config
 from jconv.train.step import take_steps
 from jconv.train.training import MOST_AT_ONCE, Training
@@ -38,6 +38,8 @@ def main(
     """
     if not 1 <= steps <= MOST_AT_ONCE:
         raise SystemExit(f"`--steps` must be from 1 to {MOST_AT_ONCE}. Received: {steps}.")
+    if rounds < 1:
+        raise SystemExit(f"`--rounds` must be at least 1. Received: {rounds}.")
     every = dict.fromkeys(("every", "evaluate_every", "kernels_every"), steps)
     one = load_config(config, TrainConfig).model_dump() | {"steps": steps, "log": every}
     one |= {"checkpoints": {"every": steps}, "schedule": {"kind": "constant"}}
@@ -63,11 +65,7 @@ class OverLax(Training):
     """A run whose convolutions are Flax's own."""
 
     def _model(self, seed: int) -> nnx.Module:
-        model = super()._model(seed)
-        for _, module in nnx.iter_modules(model):
-            if isinstance(module, nnx.Conv):
-                module.conv_general_dilated = lax.conv_general_dilated
-        return model
+        return over_lax(super()._model(seed))
 
 
 def read(content: dict) -> TrainConfig:

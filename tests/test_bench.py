@@ -28,7 +28,7 @@ from jconv.bench.run import (
 from jconv.cli import main
 from jconv.selection import choose, contenders
 
-SCANNED = next(iter(LOOPS))
+SCANNED = LOOPS[0]
 SMALL = (
     dense("strided", 2, 9, 3, 4, 6, stride=2),
     dense("valid", 2, 9, 3, 4, 6, stride=2, padding="VALID"),

@@ -99,14 +99,19 @@ def inception_batch(quick: bool) -> jax.Array:
     return _normal(np.random.default_rng(0), shape)
 
 
+def over_lax(model: nnx.Module) -> nnx.Module:
+    """The same model, whose convolutions are `lax`'s from now on."""
+    for _, module in nnx.iter_modules(model):
+        if isinstance(module, nnx.Conv):
+            module.conv_general_dilated = lax.conv_general_dilated
+    return model
+
+
 def plain_inception() -> nnx.Module:
     """Inception v3, without its auxiliary head, over `lax`, with random weights."""
     rng = np.random.default_rng(0)
     model = nnx.eval_shape(lambda: inception_v3(auxiliary=False, dropout=0.0, rngs=nnx.Rngs(0)))
-    for _, module in nnx.iter_modules(model):
-        if isinstance(module, nnx.Conv):
-            module.conv_general_dilated = lax.conv_general_dilated
-    graph, state = nnx.split(model)
+    graph, state = nnx.split(over_lax(model))
 
     def drawn(path, variable):
         match jax.tree_util.keystr(path, simple=True, separator="/").split("/"):

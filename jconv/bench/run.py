@@ -29,8 +29,7 @@ from jconv.structure import merge
 
 PASSES = ("forward", "gradients")
 MERGED = "Inception v3, merged"
-KINDS_OF_LOOP = ("scan", "while_loop", "fori_loop", "map")
-LOOPS = {f"training steps in lax.{loop}": loop for loop in KINDS_OF_LOOP}
+LOOPS = tuple(f"training steps in lax.{f}" for f in ("scan", "while_loop", "fori_loop", "map"))
 
 
 @dataclass(frozen=True)
@@ -170,12 +169,12 @@ def _merged_inception(quick: bool, budget: float) -> Row:
 
 
 def _steps_in_a_loop(name: str, count: int, budget: float) -> Row:
-    """So many training steps of a small network, each on a batch of its own."""
-    network, loop = small_network(), LOOPS[name]
+    """So many training steps of a small network, each on a copy of one batch."""
+    network, loop = small_network(), name.rpartition(".")[2]
     parameters, batches = network.parameters, jnp.stack([network.x] * count)
 
     def looped(parameters, batches):
-        if loop == "map":  # each from the same parameters, as a loop of another kind cannot know
+        if loop == "map":  # in which no step sees another: all are from the same parameters
             return lax.map(lambda x: network.step(parameters, x), batches)
         if loop == "scan":
             return lax.scan(lambda p, x: (network.step(p, x), None), parameters, batches)[0]

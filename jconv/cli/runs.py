@@ -81,7 +81,7 @@ def _told_of_run(carry_out: Callable[[], tuple[Path, dict]]) -> int:
         page = write_page(run)
     except OSError as error:
         raise OSError(
-            f"{run} is whole, but not its page: {error}. `jconv report {run}` writes it again"
+            f"the page of {run} was not written: {error}. `jconv report {run}` writes it again"
         ) from None
     for name, digits in (("test_accuracy", ".2%"), ("kernel_error", ".1e")):
         if summary.get(name) is not None:

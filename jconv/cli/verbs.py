@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _advice(error: OSError) -> str:
     """What to do about an error of the system, where that is known."""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return ". Choose a place that can be written, by `--runs` or `--out` where the verb has it."
+        return ". Allow it, or choose another place, by `--runs` or `--out` where the verb has it."
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return ". Make room, then `jconv resume RUN` goes on with a run."
     return ""

@@ -15,6 +15,8 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+from jconv.train.processes import writes
+
 DIGITS = 6  # of a step, in the name of its folder
 
 
@@ -41,7 +43,7 @@ class Checkpoints:
             keep_checkpoints_without_metrics=False,
         )
         self._folder = folder.resolve()
-        if jax.process_index() == 0:
+        if writes():
             # What a kill left half written. Orbax would remove it while the same step is written.
             for unfinished in self._folder.glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(unfinished)
