@@ -126,7 +126,7 @@ def _output_shape(x, kernel, window: Window):
 @conv_p.def_impl
 def _eager(x, kernel, **params):
     """Outside of `jit`, as when a gradient is pulled back eagerly."""
-    if jax.config.jax_disable_jit:
+    if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
         return _evaluate(x, kernel, spread=False, **params)
     return _compiled(x, kernel, **params)
 
