@@ -71,6 +71,12 @@ def kernel_image(
     return PALETTE[_indices(kernel, limit, tiles, scale)]
 
 
+def image_to_save(kernel: Num[np.ndarray, "..."], *, size: int = 200) -> Image.Image:
+    """The picture that `kernel_image` draws, of about `size` pixels, with a palette."""
+    scale = scale_to_fit(kernel.shape, size)
+    return _paletted(_indices(kernel, colour_limit(kernel), TILES, scale))
+
+
 def colour_limit(*kernels: Num[np.ndarray, "..."]) -> float:
     """The largest finite magnitude in any of `kernels`; 1 where all is zero."""
     finite = (np.abs(kernel[np.isfinite(kernel)]) for kernel in kernels)
@@ -147,11 +153,15 @@ def kernel_picture(
 
 
 def _png(indices: UInt8[np.ndarray, "rows columns"]) -> bytes:
+    file = io.BytesIO()
+    _paletted(indices).save(file, "PNG", transparency=_GAP, optimize=True)
+    return file.getvalue()
+
+
+def _paletted(indices: UInt8[np.ndarray, "rows columns"]) -> Image.Image:
     image = Image.fromarray(indices)
     image.putpalette(PALETTE.tobytes())
-    file = io.BytesIO()
-    image.save(file, "PNG", transparency=_GAP, optimize=True)
-    return file.getvalue()
+    return image
 
 
 def _grid_shape(shape: Sequence[int]) -> tuple[int, int, int, int]:

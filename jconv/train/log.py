@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from flax import nnx
+from jaxtyping import Array
 
-from jconv.analysis.pictures import kernel_image
+from jconv.analysis.pictures import image_to_save
 from jconv.files import atomically
 from jconv.train.config import TrainConfig
 from jconv.train.run_folder import to_json
@@ -62,16 +63,16 @@ class RunLog:
         with atomically(self._kernels / f"{step:06d}.npz", "wb") as file:
             np.savez(file, **kernels)  # pyright: ignore[reportArgumentType]
         for path, kernel in kernels.items():
-            self._tensorboard.image(path, kernel_image(kernel), step)
+            self._tensorboard.image(path, image_to_save(kernel), step)
             if np.isfinite(kernel).all():  # a histogram has no place for anything else
                 self._tensorboard.histogram(path, kernel, step)
 
 
-def kernels_of(model: nnx.Module) -> dict[str, np.ndarray]:
-    """A model's kernels, keyed by parameter path, such as `blocks.0.branches.1.kernel`."""
+def kernels_of(parameters: nnx.State) -> dict[str, Array]:
+    """The kernels among a network's parameters, by path, such as `blocks.0.branches.1.kernel`."""
     return {
-        ".".join(map(str, path)): np.asarray(leaf[...])
-        for path, leaf in nnx.to_flat_state(nnx.state(model, nnx.Param))
+        ".".join(map(str, path)): leaf[...]
+        for path, leaf in nnx.to_flat_state(parameters)
         if path[-1] == "kernel"
     }
 

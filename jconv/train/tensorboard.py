@@ -1,14 +1,18 @@
 """The log as TensorBoard reads it."""
 
+import io
 import os
 import time
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore  # made at import
+from tensorboardX.proto.summary_pb2 import HistogramProto, Summary  # pyright: ignore  # as well
 
+RGB = 3  # TensorBoard's name of it
 BINS = 64  # of a histogram
 SELDOM = 10.0  # seconds in which what is written may not be on disk yet
 
@@ -36,13 +40,33 @@ class EventFile:
         """Adds one number."""
         self._add(step, summary=summary.scalar(name, value))
 
-    def image(self, name: str, picture: np.ndarray, step: int) -> None:
-        """Adds one picture, (rows, columns, colours)."""
-        self._add(step, summary=summary.image(name, picture, dataformats="HWC"))
+    def image(self, name: str, picture: Image.Image, step: int) -> None:
+        """Adds one picture."""
+        file = io.BytesIO()
+        picture.save(file, "PNG", compress_level=1)
+        image = Summary.Image(
+            width=picture.width,
+            height=picture.height,
+            colorspace=RGB,
+            encoded_image_string=file.getvalue(),
+        )
+        self._add(step, summary=Summary(value=[Summary.Value(tag=name, image=image)]))
 
     def histogram(self, name: str, values: np.ndarray, step: int) -> None:
         """Adds how finite values are spread."""
-        self._add(step, summary=summary.histogram(name, values.ravel(), bins=BINS))
+        # tensorboardX takes the squares' sum as a product, whose threads, of NumPy's library,
+        # spin on for as long as several steps take.
+        counts, edges = np.histogram(values, bins=BINS)
+        histogram = HistogramProto(
+            min=values.min(),
+            max=values.max(),
+            num=values.size,
+            sum=values.sum(dtype=np.float64),
+            sum_squares=np.square(values, dtype=np.float64).sum(),
+            bucket_limit=edges[1:],
+            bucket=counts,
+        )
+        self._add(step, summary=Summary(value=[Summary.Value(tag=name, histo=histogram)]))
 
     def close(self) -> None:
         """Writes what is not on disk yet."""

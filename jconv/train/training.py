@@ -161,21 +161,20 @@ class Training:
             total["accuracy"] = right / len(split)
         return total
 
-    def kernels(self) -> dict[str, np.ndarray]:
-        """The network's kernels, of the first replicate."""
-        return kernels_of(self.learner.model(self.state, evaluation=False))
+    def kernels(self, replicate: int = 0) -> dict[str, np.ndarray]:
+        """The network's kernels."""
+        # Copies: arrays that NumPy looks into could not be given up to the next step.
+        own = jnp.copy if len(self.seeds) == 1 else lambda array: array[replicate]
+        found = kernels_of(self.state.parameters)
+        return {path: np.asarray(own(kernel)) for path, kernel in found.items()}
 
     def kernel_error(self) -> Figures:
         """The largest difference between a tap of the learned kernel and of the hidden one."""
         if self.data.hidden_kernel is None:
             return {}
-        models = [
-            self.learner.model(self.state, evaluation=False, replicate=i)
-            for i in range(self.config.replicates)
-        ]
         errors = []
-        for model in models:
-            (learned,) = kernels_of(model).values()
+        for i in range(len(self.seeds)):
+            (learned,) = self.kernels(i).values()
             errors.append(np.max(np.abs(learned[..., 0, 0] - self.data.hidden_kernel)))
         return {"kernel_error": np.array(errors if len(errors) > 1 else errors[0])}
 
