@@ -265,6 +265,17 @@ BLOCKS = {
         lambda: nn.Parallel([nn.Conv(4, 3, (k,) * 3, rngs=rngs()) for k in (1, 3)], join="add"),
         (3, 3, 3, 4, 3),
     ),
+    "a kernel of ones after what takes any channels": (
+        lambda: nn.Sequential(
+            [
+                nn.AvgPool((2, 1), (1, 1), "VALID"),
+                nn.DepthwiseConv(
+                    4, (1, 1), use_bias=False, kernel_init=nnx.initializers.ones, rngs=rngs()
+                ),
+            ]
+        ),
+        (2, 1, 1, 4),
+    ),
     "masked": (
         lambda: nn.Sequential(
             [

@@ -20,11 +20,11 @@ from jconv.structure.affine import Affine, Refused, of_constant, pads_any, regro
 from jconv.window import Pads
 
 
-def compose(first: Affine, second: Affine) -> Affine:
-    """`second(first(x))`.
+def of_the_same_channels(first: Affine, second: Affine) -> tuple[Affine, Affine]:
+    """Both, where either may stand for any number of channels.
 
     Raises:
-      Refused: where `second` pads what `first` would not have made of zeros.
+      Refused: where `second` sees another number of channels than `first` makes.
     """
     if second.each:
         second = widened(second, len(first.bias))
@@ -32,6 +32,17 @@ def compose(first: Affine, second: Affine) -> Affine:
         first = widened(first, second.inputs // len(first.bias))
     if second.inputs != len(first.bias):
         raise Refused(f"{len(first.bias)} channels come out and {second.inputs} go in")
+    return first, second
+
+
+def compose(first: Affine, second: Affine) -> Affine:
+    """`second(first(x))`.
+
+    Raises:
+      Refused: where `second` sees another number of channels than `first` makes, or pads what
+        `first` would not have made of zeros.
+    """
+    first, second = of_the_same_channels(first, second)
     pads, mode = _composed_border(first, second)
     groups = math.gcd(first.groups, second.groups)
     a, b = regrouped(first, groups), regrouped(second, groups)

@@ -9,7 +9,7 @@ from flax import nnx
 
 from jconv.structure.affine import Affine, Refused
 from jconv.structure.beside import add, concatenate
-from jconv.structure.compose import compose
+from jconv.structure.compose import compose, of_the_same_channels
 from jconv.structure.numerics import Numerics, numerics_beside, numerics_in_turn
 
 
@@ -38,11 +38,12 @@ def then(first: Part, second: Part) -> Part:
     """
     numerics = numerics_in_turn(first.numerics, second.numerics)
     like = like_of([first, second])
-    if second.affine.is_identity:
-        return Part(first.affine, _in_turn(first.activation, second.activation), like, numerics)
+    affine, after = of_the_same_channels(first.affine, second.affine)
+    if after.is_identity:
+        return Part(affine, _in_turn(first.activation, second.activation), like, numerics)
     if first.activation is not None:
         raise Refused(f"the nonlinearity {name_of(first.activation)} stands between")
-    return Part(compose(first.affine, second.affine), second.activation, like, numerics)
+    return Part(compose(affine, after), second.activation, like, numerics)
 
 
 def side_by_side(parts: Sequence[Part], adds: bool) -> Part:
