@@ -1,5 +1,6 @@
 import itertools
 import os
+import shutil
 import tempfile
 from collections import defaultdict
 
@@ -8,6 +9,19 @@ import pytest
 
 # What someone has measured on this device must not decide what is tested.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="jconv-tests-")
+
+# All processes of a run of the tests share what took them long to compile.
+PROGRAMS = "JAX_COMPILATION_CACHE_DIR"
+MADE_HERE = PROGRAMS not in os.environ
+if MADE_HERE:
+    os.environ[PROGRAMS] = tempfile.mkdtemp(prefix="jconv-tests-programs-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+
+
+def pytest_unconfigure():
+    shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+    if MADE_HERE:
+        shutil.rmtree(os.environ[PROGRAMS], ignore_errors=True)
 
 
 @pytest.fixture

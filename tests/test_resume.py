@@ -184,9 +184,13 @@ def test_the_layer_that_went_bad_is_named(tmp_path):
         train(config(optimizer=rates), runs=tmp_path)
 
 
+# Of a process that is killed, or can write no more, others must not find half a program.
+MINDFUL = os.environ | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9"}
+
+
 def in_a_process(tmp_path, *words):
     command = [sys.executable, "-m", "jconv", *words]
-    return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, env=os.environ)
+    return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, env=MINDFUL)
 
 
 def wait_for(happened, seconds=120):
@@ -266,6 +270,7 @@ def test_a_disk_that_takes_no_more_ends_a_run_that_can_go_on(most, whole, tmp_pa
     ended = subprocess.run(
         [sys.executable, "-c", LIMITED, str(most), "train", "tiny.yaml"],
         cwd=tmp_path,
+        env=MINDFUL,
         capture_output=True,
         text=True,
         timeout=120,
