@@ -1,5 +1,7 @@
 """The algorithms that tests go through, by name."""
 
+import pytest
+
 import jconv
 
 # `separable` is exact for kernels of the rank asked for: here, of any.
@@ -15,3 +17,15 @@ VARIANTS = {
     "split-loops": jconv.Split(unroll=1),
     "direct-loops": jconv.Direct(unroll=2),
 }
+
+# What is done around an algorithm is the same for all: tests of that ask three in the quick run.
+QUICK = ("auto", "direct", "winograd")
+every_algorithm = pytest.mark.parametrize("algorithm", ENTRIES)
+
+
+def any_algorithm(value=lambda name: name):
+    """Parametrizes by algorithm, as its name or its value."""
+    slow = {name: () if name in QUICK else pytest.mark.slow for name in ENTRIES}
+    return pytest.mark.parametrize(
+        "algorithm", [pytest.param(value(n), id=n, marks=marks) for n, marks in slow.items()]
+    )

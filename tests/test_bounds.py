@@ -53,8 +53,17 @@ def inputs(rng, pixels, taps, into, out, dtype, rank_one):
     }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize(
+    "size, dtype",
+    [
+        pytest.param(
+            size, dtype, marks=() if dtype == "float32" or size in SIZES[:2] else pytest.mark.slow
+        )
+        for size in SIZES
+        for dtype in DTYPES
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_error_bounds_hold_and_are_within_100_times_of_what_is_seen(name, size, dtype, rng):
     pixels, taps, into, out = size

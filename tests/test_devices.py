@@ -98,20 +98,26 @@ def test_a_checkpoint_of_a_mesh_goes_on_alone(on_a_mesh, alone, tmp_path):
 
 
 PROGRAM = """
-import numpy as np, yaml
+import sys, numpy as np, yaml
 from jconv.train import TrainConfig
-from jconv.train.step import take_steps
+from jconv.train.step import evaluate, take_steps
 from jconv.train.training import Training
 training = Training(TrainConfig.model_validate(yaml.safe_load(open("tiny.yaml"))))
-print(take_steps.lower(training.learner, training.state, *training.take_from()(1), training.keys,
-                       np.int32(1), np.int32(1)).compile().as_text())
+learner, state = training.learner, training.state
+arguments = {
+    "learns": (take_steps, *training.take_from()(1), training.keys, np.int32(1), np.int32(1)),
+    "judges": (evaluate, *training.data.test.take(np.arange(32)), np.ones(32, bool)),
+}
+program, *others = arguments[sys.argv[1]]
+print(program.lower(learner, state, *training.devices.everywhere(others)).compile().as_text())
 """
 
 
-def test_neighbouring_rows_are_exchanged_and_no_activation_is_gathered(tmp_path):
+@pytest.mark.parametrize("what", ["learns", "judges"])
+def test_neighbouring_rows_are_exchanged_and_no_activation_is_gathered(what, tmp_path):
     written(tmp_path, mesh=MESH, data={"kind": "digits"})
     process = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", PROGRAM, what],
         cwd=tmp_path,
         env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
         capture_output=True,

@@ -8,13 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from entries import ENTRIES
+from entries import ENTRIES, any_algorithm
 from jax import lax
 from jax.test_util import check_grads
 
 import jconv
-
-every_algorithm = pytest.mark.parametrize("algorithm", ENTRIES.values(), ids=ENTRIES)
 
 
 @pytest.fixture
@@ -29,7 +27,7 @@ def loss(algorithm):
 
 
 @pytest.mark.parametrize("order", [2, pytest.param(3, marks=pytest.mark.slow)])
-@every_algorithm
+@any_algorithm(ENTRIES.get)
 def test_higher_derivatives_match_finite_differences(algorithm, order, arrays):
     with jax.enable_x64(True):
         x, kernel = (jnp.asarray(a[..., :2], jnp.float64) for a in arrays)
@@ -37,7 +35,7 @@ def test_higher_derivatives_match_finite_differences(algorithm, order, arrays):
         check_grads(loss(algorithm), (x, kernel), order=order, rtol=1e-4, atol=1e-4)
 
 
-@every_algorithm
+@any_algorithm(ENTRIES.get)
 def test_scan_while_and_checkpoint(algorithm, arrays):
     x, kernel = arrays
     step = lambda x: jnp.tanh(jconv.conv(x, kernel, algorithm=algorithm))
@@ -58,7 +56,7 @@ def loss_input(x, kernel, algorithm):
     return jconv.conv(x, kernel, algorithm=algorithm)
 
 
-@every_algorithm
+@any_algorithm(ENTRIES.get)
 def test_linearize_and_linear_transpose(algorithm, arrays):
     x, kernel = arrays
     f = lambda x: jconv.conv(x, kernel, stride=2, algorithm=algorithm)
@@ -68,7 +66,7 @@ def test_linearize_and_linear_transpose(algorithm, arrays):
     np.testing.assert_allclose(np.vdot(x_bar, x), np.vdot(y, y), rtol=1e-4)
 
 
-@every_algorithm
+@any_algorithm(ENTRIES.get)
 def test_nested_vmap_and_per_example_gradients(algorithm, rng):
     xs = rng.normal(size=(2, 3, 4, 6, 5, 2)).astype("float32")
     kernels = rng.normal(size=(3, 3, 3, 2, 4)).astype("float32")
@@ -85,7 +83,7 @@ def test_nested_vmap_and_per_example_gradients(algorithm, rng):
     np.testing.assert_allclose(per_example[3], g(kernels[0], xs[0, 0, 3]), rtol=1e-4, atol=1e-3)
 
 
-@every_algorithm
+@any_algorithm(ENTRIES.get)
 def test_export_with_a_symbolic_batch(algorithm, arrays):
     x, kernel = arrays
     f = jax.jit(jax.grad(loss(algorithm)))
@@ -127,7 +125,7 @@ def test_export_where_blocks_are_smaller_than_a_symbolic_batch(algorithm, stride
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-3)
 
 
-@every_algorithm
+@any_algorithm(ENTRIES.get)
 def test_export_of_depthwise_gradients_with_a_symbolic_batch(algorithm, rng):
     x = rng.normal(size=(2, 6, 5, 3)).astype("float32")
     kernel = rng.normal(size=(3, 3, 3, 1)).astype("float32")
@@ -140,7 +138,7 @@ def test_export_of_depthwise_gradients_with_a_symbolic_batch(algorithm, rng):
     np.testing.assert_allclose(exported.call(x, kernel), f(x, kernel), rtol=1e-4, atol=1e-4)
 
 
-@every_algorithm
+@any_algorithm(ENTRIES.get)
 def test_gradients_under_strict_promotion(algorithm, arrays):
     x, kernel = (jnp.asarray(a, jnp.bfloat16) for a in arrays)
     f = lambda x, kernel: jconv.conv(

@@ -120,6 +120,13 @@ class Learner:
         floating = lambda a: jnp.issubdtype(a.dtype, jnp.floating)
         return jax.tree.map(lambda a: a.astype(self.precision) if floating(a) else a, tree)
 
+    def spread(self, inputs: Array, targets: Array) -> tuple[Array, Array]:
+        """A batch as it lies on devices."""
+        if self.sharding is None:
+            return inputs, targets
+        lies = jax.lax.with_sharding_constraint
+        return lies(inputs, self.sharding[0]), lies(targets, self.sharding[1])
+
     def step(
         self, state: State, inputs: Float[Array, "n *shape"], targets: Shaped[Array, "n ..."], key
     ) -> tuple[State, Metrics]:
@@ -136,9 +143,7 @@ class Learner:
           before the update.
         """
         inputs, targets = augmented(inputs, targets, self.augment, self.classes, key)
-        if self.sharding is not None:
-            inputs = jax.lax.with_sharding_constraint(inputs, self.sharding[0])
-            targets = jax.lax.with_sharding_constraint(targets, self.sharding[1])
+        inputs, targets = self.spread(inputs, targets)
         loss, outputs, rest, gradient = self.gradient(state.parameters, state.rest, inputs, targets)
         updates, rule = self.optimizer.update(gradient, state.rule, state.parameters)
         parameters = optax.apply_updates(state.parameters, updates)
@@ -222,6 +227,7 @@ def evaluate(
       targets: of the batch.
       real: which of them count; the others fill the batch up.
     """
+    inputs, targets = learner.spread(inputs, targets)
 
     def one(state):
         parameters = state.mean if learner.mean_decay else state.parameters

@@ -146,7 +146,8 @@ class Training:
     def figures(self, split: Split | Source) -> Figures:
         """Loss over a split; with labels also accuracy, and what was taken for what."""
         total: Figures = {}
-        size = min(EXAMPLES_AT_ONCE, len(split))
+        shares = self.config.mesh.data
+        size = -(-min(EXAMPLES_AT_ONCE, len(split)) // shares) * shares
         for start in range(0, len(split), size):
             indices = np.arange(start, start + size)
             part = split.take(np.minimum(indices, len(split) - 1))
