@@ -7,6 +7,7 @@ import signal
 import jax
 import numpy as np
 import optax
+import psutil
 import pytest
 import yaml
 from at_step import at_step
@@ -15,6 +16,7 @@ from jconv.data import load_digits
 from jconv.report.page import write_page
 from jconv.train import RunFailed, TrainConfig, run_folder, train
 from jconv.train.augment import shift
+from jconv.train.log import RunLog
 from jconv.train.rule import build_schedule
 from jconv.train.run_folder import RunExists
 from jconv.train.training import Training
@@ -301,3 +303,23 @@ def test_the_page_of_a_run_that_went_bad_says_where(tmp_path):
         train(config(optimizer={"kind": "sgd", "learning_rate": 1e30}, steps=20), runs=tmp_path)
     page = write_page(error.value.run).read_text()
     assert "was not taken" in page and "blocks.0" in page
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_over_ten_thousand_steps(tmp_path, monkeypatch):
+    """Logged, evaluated and saved all along; what compiles is given back in the first thousands.
+    Orbax keeps about 50 KiB of every checkpoint."""
+    held, scalars = {}, RunLog.scalars
+
+    def measured(self, step, metrics):
+        scalars(self, step, metrics)
+        held[step] = psutil.Process().memory_info().rss
+
+    monkeypatch.setattr(RunLog, "scalars", measured)
+    often = {"every": 10, "evaluate_every": 50, "kernels_every": 50}
+    train(config(steps=14_000, log=often, checkpoints={"every": 500}), runs=tmp_path)
+    before, after = (
+        np.median([size for step, size in held.items() if start < step <= start + 1_000])
+        for start in (3_000, 13_000)
+    )
+    assert after < 1.01 * before, {step: size for step, size in held.items() if step % 1_000 == 0}
