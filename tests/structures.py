@@ -289,11 +289,13 @@ def refusal(model):
 
 
 def never_dead(model):
-    """The network with a bend everywhere, where ReLU may be 0, or the number itself, throughout."""
+    """The network with a bend everywhere, where ReLU may be 0, or the number itself, throughout,
+    and another function so steep or flat that it seems to be one or the other."""
     model = nnx.clone(model)
     for _, module in nnx.iter_modules(model):
         if isinstance(module, nnx.Sequential):
-            bent = [nnx.softplus if layer is nnx.relu else layer for layer in module.layers]
+            bends = (nnx.relu, nnx.tanh)
+            bent = [jnp.arcsinh if layer in bends else layer for layer in module.layers]
             module.layers = nnx.List(bent)
     return model
 

@@ -265,13 +265,29 @@ BLOCKS = {
         lambda: nn.Parallel([nn.Conv(4, 3, (k,) * 3, rngs=rngs()) for k in (1, 3)], join="add"),
         (3, 3, 3, 4, 3),
     ),
+    "what takes any channels, in a row": (
+        lambda: nn.Sequential(
+            [same, nn.AvgPool((2, 1), (1, 1), "VALID"), nn.Conv(4, 2, (1, 1), rngs=rngs())]
+        ),
+        (2, 1, 4, 2),
+    ),
+    **{
+        f"a border, {mode!r}, of padded zeros": (
+            lambda mode=mode, least=least: nn.Sequential(
+                [
+                    nn.NormPad(4, least, rngs=rngs()),
+                    nn.Conv(4, 3, (2, 2), 2, padding=1, padding_mode=mode, rngs=rngs()),
+                ]
+            ),
+            (2, 2, 4, 3),
+        )
+        for mode, least in (("replicate", 1), ("circular", 1), ("reflect", 2))
+    },
     "a kernel of ones after what takes any channels": (
         lambda: nn.Sequential(
             [
                 nn.AvgPool((2, 1), (1, 1), "VALID"),
-                nn.DepthwiseConv(
-                    4, (1, 1), use_bias=False, kernel_init=nnx.initializers.ones, rngs=rngs()
-                ),
+                ones(nn.DepthwiseConv, 4, (1, 1)),
             ]
         ),
         (2, 1, 1, 4),

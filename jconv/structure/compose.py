@@ -36,13 +36,11 @@ def of_the_same_channels(first: Affine, second: Affine) -> tuple[Affine, Affine]
 
 
 def compose(first: Affine, second: Affine) -> Affine:
-    """`second(first(x))`.
+    """`second(first(x))`, of what `of_the_same_channels` gave.
 
     Raises:
-      Refused: where `second` sees another number of channels than `first` makes, or pads what
-        `first` would not have made of zeros.
+      Refused: where `second` pads what `first` would not have made of zeros.
     """
-    first, second = of_the_same_channels(first, second)
     pads, mode = _composed_border(first, second)
     groups = math.gcd(first.groups, second.groups)
     a, b = regrouped(first, groups), regrouped(second, groups)
@@ -78,7 +76,11 @@ def _composed_border(first: Affine, second: Affine) -> tuple[Pads | str, str]:
         raise Refused("the border of what comes before depends on the input's size")
     if isinstance(more, str):
         raise Refused("its border depends on the size of what comes before it")
-    if pads_any(more) and not _are_periodic(first, second, own):
+    if (
+        pads_any(more)
+        and not _are_periodic(first, second, own)
+        and not _continues_zeros(first, second, own, more)
+    ):
         _check_padded(first, second, own, more)
     pads = tuple(
         (low + step * more_low, high + step * more_high)
@@ -93,6 +95,27 @@ def _are_periodic(first: Affine, second: Affine, own: Pads) -> bool:
         low + high == taps - 1 for (low, high), taps in zip(own, first.taps, strict=True)
     )
     return keeps_size and first.mode == second.mode == "circular"
+
+
+def _continues_zeros(first: Affine, second: Affine, own: Pads, more: Pads) -> bool:
+    """Whether all that `second` repeats at its border is what `first` makes of padded zeros."""
+    if first.mode != "zeros" or second.mode == "zeros":
+        return False
+    for (low, high), sides, taps, step in zip(own, more, first.taps, first.stride, strict=True):
+        # Outermost places where `first` sees zeros alone, whatever the input's size.
+        before = max(0, (low - taps) // step + 1)
+        after = max(0, (high - taps - (step - 1)) // step + 1)
+        match second.mode:
+            case "replicate":
+                repeated = [min(side, 1) for side in sides]
+            case "circular":
+                repeated = [*reversed(sides)]
+            case _:  # mirrored: all but the outermost place
+                repeated = [side + 1 if side > 0 else 0 for side in sides]
+        crops = min(sides) < 0 and second.mode != "replicate"
+        if max(sides) > 0 and (crops or before < repeated[0] or after < repeated[1]):
+            return False
+    return True
 
 
 def _check_padded(first: Affine, second: Affine, own: Pads, more: Pads) -> None:
