@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from definition import conv_by_definition
-from entries import EXACT
+from entries import ENTRIES, any_algorithm
 from jax import lax
 
 import jconv
@@ -80,7 +80,7 @@ LAX_CASES = [
 
 @pytest.mark.parametrize("options", LAX_CASES, ids=str)
 @pytest.mark.parametrize("numbers", [None, ("NHWC", "HWIO", "NHWC"), ("CNHW", "IOHW", "HWNC")])
-@pytest.mark.parametrize("algorithm", EXACT.values(), ids=EXACT)
+@any_algorithm(ENTRIES.get)
 def test_conv_general_dilated_is_that_of_lax(options, numbers, algorithm, rng):
     spec = lax.conv_dimension_numbers((1,) * 4, (1,) * 4, numbers)
     x, kernel = (
