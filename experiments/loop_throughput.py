@@ -27,19 +27,22 @@ from jconv.train.rule import build_rule
 from jconv.train.training import Training
 
 
-def main(config: Annotated[Path, tyro.conf.Positional], steps: int = 400, rounds: int = 5) -> None:
+def main(
+    config: Annotated[Path, tyro.conf.Positional], steps: int | None = None, rounds: int = 3
+) -> None:
     """Prints images a second of each, and the ratios.
 
     Args:
       config: of the run; its rhythm of logging is kept.
-      steps: of each round.
+      steps: of each round; by default as many as the config asks for.
       rounds: of all three.
     """
     # Each round's run is compiled anew: the programs of the first, which is not counted, are kept.
     jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp())
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-    run = load_config(config, TrainConfig).model_copy(update={"steps": steps})
+    run = load_config(config, TrainConfig)
+    run = run.model_copy(update={"steps": steps or run.steps})
     ways = {"run": in_a_run(run), "bare step": bare(run), "plain Flax, lax": plain_flax(run)}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds + 1):
@@ -47,7 +50,7 @@ def main(config: Annotated[Path, tyro.conf.Positional], steps: int = 400, rounds
             seconds[name].append(way())
     for name, values in seconds.items():
         ratios = [a / b for a, b in zip(values[1:], seconds["run"][1:], strict=True)]
-        speed = steps * run.batch_size / statistics.median(values[1:])
+        speed = run.steps * run.batch_size / statistics.median(values[1:])
         print(f"{name:16} {speed:9,.0f} images/s   run is {statistics.median(ratios):.2f}x as fast")
 
 
