@@ -315,8 +315,7 @@ def is_convolution(model, *, alike=False):
     same of zeros at every place, and of a pixel what it makes of the one a stride before; if
     `alike`, it also places its window alike at all sizes. Not where there are too few places to
     tell."""
-    rows, columns = (min(sizes) for sizes in zip(*SIZES, strict=True))
-    corners = []
+    first = []
     for size in SIZES:
         try:
             response, of_zero = responses(model, *size)
@@ -324,9 +323,13 @@ def is_convolution(model, *, alike=False):
             return False
         if not does_the_same_everywhere(response, of_zero):
             return False
-        corners.append(response[:rows, :columns, :, 0, 0])
-        if alike and not np.allclose(corners[0], corners[-1], rtol=0, atol=1e-4):
-            return False
+        own = response[:, :, :, 0, 0]
+        for other in first if alike else ():
+            rows, columns = np.minimum(own.shape[:2], other.shape[:2])
+            pair = (seen[:rows, :columns] for seen in (own, other))
+            if not np.allclose(*pair, rtol=0, atol=1e-4):
+                return False
+        first.append(own)
     return True
 
 
