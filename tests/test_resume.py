@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 import yaml
 from at_step import at_step
+from flax import nnx
 
 from jconv.cli import main
-from jconv.train import RunFailed, TrainConfig, resume, train
+from jconv.train import RunFailed, TrainConfig, loop, resume, train
 from jconv.train.log import rewind
 from jconv.train.run_folder import RunBusy, locked
+from jconv.train.step import first_bad_layer
+from jconv.train.training import Training
 
 CONFIG = {
     "name": "tiny",
@@ -83,6 +86,26 @@ def test_a_run_goes_on_with_the_same_bits(step, whole, tmp_path, monkeypatch):
     assert_same_bits(run, whole)
 
 
+EARLY = {"early_stopping": {"patience": 1, "least": 10.0}, "steps": 60}
+
+
+@pytest.mark.parametrize("changes", [{"steps": 25}, EARLY], ids=["at the end", "stopped early"])
+def test_a_run_that_ended_while_it_was_judged(changes, tmp_path, monkeypatch):
+    whole, figures = train(config(**changes), runs=tmp_path / "whole")
+
+    def fail(_):
+        raise RuntimeError("the power went")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_final_figures", fail)
+        with pytest.raises(RunFailed):
+            train(config(**changes), runs=tmp_path)
+    run = tmp_path / "tiny"
+    _, summary = resume(run, tell=lambda _: None)
+    assert_same_bits(run, whole)
+    assert summary.keys() == figures.keys() - {"first_call_seconds"}
+
+
 def test_steps_have_the_same_bits_however_they_are_cut(whole, tmp_path, monkeypatch):
     calls = []
     at_step(monkeypatch, 7, calls.append)
@@ -134,15 +157,18 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_taken(
     assert_same_bits(run, whole)
 
 
-def test_a_changed_config_is_refused_with_the_difference(tmp_path, monkeypatch):
+@pytest.mark.parametrize("other_state", [False, True], ids=["a rate", "a network"])
+def test_a_changed_config_is_refused_with_the_difference(other_state, tmp_path, monkeypatch):
     run = ended(tmp_path, monkeypatch, 25)
     content = yaml.safe_load((run / "config.yaml").read_text())
-    content["optimizer"]["learning_rate"] = 0.5
+    section, key = ("model", "blocks") if other_state else ("optimizer", "learning_rate")
+    content[section][key] = [{3: 4}] if other_state else 0.5
     (run / "config.yaml").write_text(yaml.safe_dump(content))
     before = (run / "metrics.jsonl").read_bytes()
-    with pytest.raises(ValueError, match="optimizer.learning_rate: 0.01 when it was saved, 0.5"):
+    with pytest.raises(ValueError, match=rf"{section}.{key}.*: .* when it was saved, "):
         resume(run, tell=lambda _: None)
     assert (run / "metrics.jsonl").read_bytes() == before
+    assert not list((run / "checkpoints").glob("*.unreadable"))
 
 
 def test_what_cannot_be_resumed(whole, tmp_path, capsys):
@@ -178,10 +204,29 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(at_once, tmp_path, 
     assert (run / "checkpoints" / f"{spoilt - 1:06d}").is_dir()
 
 
+@pytest.mark.parametrize("spoilt", ["blocks.0.branches.1.kernel", "dense.kernel"])
+def test_a_parameter_that_went_bad_is_named(spoilt):
+    training = Training(config())
+    batch = training.data.train.take(np.arange(8))
+    for path, parameter in nnx.to_flat_state(training.state.parameters):
+        if ".".join(map(str, path)) == spoilt:
+            parameter[...] = parameter[...].at[0].set(np.inf)
+    told = first_bad_layer(training.learner, training.state, batch.inputs, batch.targets)
+    assert re.match(rf"{spoilt} has \d+ of \d+ numbers", told)
+
+
 def test_the_layer_that_went_bad_is_named(tmp_path):
+    """Steps so long that products of the second layer are beyond float32."""
     rates = {"kind": "sgd", "learning_rate": 1e30}
-    with pytest.raises(RunFailed, match=r"step \d+ was not taken: .*blocks.0.*not finite"):
+    with pytest.raises(RunFailed, match=r"step \d+ was not taken: what dense makes has"):
         train(config(optimizer=rates), runs=tmp_path)
+
+
+def test_a_run_that_went_bad_ends_with_a_sentence(tmp_path, capsys):
+    bad = CONFIG | {"optimizer": {"kind": "sgd", "learning_rate": 1e30}}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(bad))
+    assert main(["train", str(tmp_path / "tiny.yaml"), "--runs", str(tmp_path)]) == 2
+    assert "was not taken" in capsys.readouterr().err.splitlines()[-1]
 
 
 # Of a process that is killed, or can write no more, others must not find half a program.

@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 
 from jconv.cli.words import INTERRUPTED, OK, leading_path, parse
+from jconv.data.files import BadFile
 from jconv.report.compare import Comparison, write_comparison
 from jconv.report.compare import compare as compare_runs
 from jconv.report.compare import table as comparison_table
@@ -18,6 +19,7 @@ from jconv.report.page import write_page
 from jconv.train import RunFailed, TrainConfig, load_config, run_name
 from jconv.train import resume as resume_run
 from jconv.train import train as train_run
+from jconv.train.training import NotFinite
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ def _told_of_run(carry_out: Callable[[], tuple[Path, dict]]) -> int:
             ended = OSError(str(error))
             ended.errno = error.__cause__.errno
             raise ended from None
+        if isinstance(error.__cause__, NotFinite | BadFile):
+            raise ValueError(str(error)) from None
         raise
     try:
         page = write_page(run)

@@ -15,9 +15,13 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from jconv.train.processes import writes
+from jconv.train.processes import wait_for_all, writes
 
 DIGITS = 6  # of a step, in the name of its folder
+
+
+class _Unreadable(Exception):
+    """A part of a checkpoint that is damaged."""
 
 
 class NoCheckpoint(ValueError):
@@ -82,7 +86,10 @@ class Checkpoints:
             self._manager.save(step, args=written, metrics=metrics)
 
     def restore_newest(
-        self, state: Any, tell: Callable[[str], None] = lambda sentence: None
+        self,
+        state: Any,
+        tell: Callable[[str], None] = lambda sentence: None,
+        check: Callable[[dict[str, Any]], None] = lambda facts: None,
     ) -> tuple[int, Any, dict[str, Any]]:
         """Reads the newest state that can be read; others are told of, and set aside.
 
@@ -90,6 +97,8 @@ class Checkpoints:
           state: one like it, which says what is to be read and where it is to lie; on other
             devices than those it was saved from, if need be.
           tell: is told, in a sentence, of each that cannot be read.
+          check: raises where the facts saved with it are those of another run; its state, which
+            need not be like this one, has not been read then.
 
         Returns:
           The step after which it was saved, the state, and the facts saved with it.
@@ -99,23 +108,37 @@ class Checkpoints:
         """
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                found = self._manager.restore(
-                    step,
-                    args=ocp.args.Composite(
-                        state=ocp.args.StandardRestore(_named(state)),
-                        facts=ocp.args.JsonRestore(),
-                    ),
-                )
-            except Exception as error:  # whatever a damaged file makes orbax raise
-                tell(f"the checkpoint of step {step} cannot be read ({_first_line(error)})")
-                path = self._folder / f"{step:0{DIGITS}d}"
-                path.rename(path.with_name(path.name + ".unreadable"))
-                self._manager.reload()
+                facts = self._read(step, "facts", ocp.args.JsonRestore())
+            except _Unreadable as error:
+                self._set_aside(step, error, tell)
+                continue
+            check(facts)
+            try:
+                found = self._read(step, "state", ocp.args.StandardRestore(_named(state)))
+            except _Unreadable as error:
+                self._set_aside(step, error, tell)
                 continue
             leaves, tree = jax.tree.flatten(state)
-            restored = map(_like, leaves, found["state"].values())
-            return step, jax.tree.unflatten(tree, restored), found["facts"]
+            return step, jax.tree.unflatten(tree, map(_like, leaves, found.values())), facts
         raise NoCheckpoint("there is no checkpoint that can be read")
+
+    def _read(self, step: int, part: str, how: ocp.args.CheckpointArgs) -> Any:
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**{part: how}))[part]
+        except (MemoryError, PermissionError):
+            raise  # of the machine, not of the file
+        except Exception as error:  # whatever a damaged file makes orbax raise
+            raise _Unreadable(_first_line(error)) from error
+
+    def _set_aside(self, step: int, error: _Unreadable, tell: Callable[[str], None]) -> None:
+        tell(f"the checkpoint of step {step} cannot be read ({error})")
+        if writes():
+            path = self._folder / f"{step:0{DIGITS}d}"
+            aside = path.with_name(path.name + ".unreadable")
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+        wait_for_all(f"the checkpoint of step {step} is set aside")
+        self._manager.reload()
 
 
 @contextlib.contextmanager

@@ -99,5 +99,6 @@ def rewind(run: Path, step: int, config: TrainConfig) -> None:
                 kept.write(line)
     for path in (run / "kernels").glob("*"):
         number = int(path.stem) if path.stem.isdigit() else -1
-        if not (0 <= number <= step and number % config.log.kernels_every == 0):
+        due = number % config.log.kernels_every == 0 or number == config.steps
+        if not (0 <= number <= step and due):
             path.unlink()  # also what Ctrl-C left besides, or a kill half written

@@ -89,8 +89,11 @@ def resume(run: Path | str, *, tell: Callable[[str], None] = warnings.warn) -> t
             raise ValueError(f"{run} is finished: there is nothing left to do.")
         training = Training(config)
         with training.checkpoints(run) as checkpoints, contextlib.suppress(NoCheckpoint):
-            step, state, facts = checkpoints.restore_newest(training.state, tell)
-            run_folder.check_same_config(config, facts["config"], run)
+            step, state, facts = checkpoints.restore_newest(
+                training.state,
+                tell,
+                check=lambda facts: run_folder.check_same_config(config, facts["config"], run),
+            )
             training.go_on(step, state, facts)
         tell(f"goes on after step {training.step} of {config.steps}")
         if writes():
@@ -110,7 +113,7 @@ class RunFailed(RuntimeError):
 def _carried_out(training: Training, run: Path) -> dict:
     """Takes the steps that are left, and writes the summary whatever happens."""
     parameters = training.network.parameters
-    summary = {"status": "failed", "steps": training.step, "parameters": parameters}
+    summary = {"status": "failed", **training.so_far, "parameters": parameters}
     try:
         run_folder.write_json(run / "layers.json", training.network.as_rows())
         if training.data.hidden_kernel is not None and writes():
@@ -118,7 +121,8 @@ def _carried_out(training: Training, run: Path) -> dict:
                 np.savez(file, kernel=training.data.hidden_kernel)
         with stop_when_asked() as asked:
             why = _learn(training, run, summary, asked)
-            summary |= _final_figures(training)
+            if why != signal.SIGTERM.name:  # who sends that does not wait for long
+                summary |= _final_figures(training)
         summary["status"] = "finished"
         if why in signal.Signals.__members__:
             summary |= {"status": "interrupted", "signal": why}
@@ -154,30 +158,28 @@ def _learn(training: Training, run: Path, summary: dict, asked: list) -> str:
     ):
         if training.step == 0:
             log.kernels(0, training.kernels())
+        elif training.stops_early and training.step < config.steps:  # and was killed then
+            log.kernels(training.step, training.kernels())
+            return "early"
         for line, heard in _calls(training, log, progress, asked):
             step = training.step
             passed = time.perf_counter() - started
             training.seconds = before + passed
             summary.setdefault("first_call_seconds", round(passed, 2))  # it compiles the step
-            summary |= {
-                "steps": step,
-                "seconds": round(training.seconds, 2),
-                "images_per_second": round(
-                    step * config.batch_size * config.replicates / training.seconds, 1
-                ),
-                "train_images": len(training.data.train),
-            }
+            summary |= training.so_far
             last = step == config.steps
             validation_loss = line.get("validation_loss")
-            early = validation_loss is not None and training.judged(validation_loss) and not last
+            if validation_loss is not None:
+                training.judge(validation_loss)
+            early = training.stops_early and not last
             if (heard or early) and not last:
                 log.kernels(step, training.kernels())
             if heard or early or last or step % config.checkpoints.every == 0:
                 checkpoints.save(step, training.state, training.facts, validation_loss)
-            if heard and not last:
-                return signal.Signals(heard[0]).name
             if early:
                 return "early"
+            if heard and not last:
+                return signal.Signals(heard[0]).name
     return "all"
 
 
@@ -200,6 +202,7 @@ def _calls(
     schedule = build_schedule(config)
     clock = _Clock(training.step)
     at_once = 1
+    progress.advance(training.step)
     while training.step < config.steps:
         first = training.step + 1
         stop = _next_stop(config, training.step)

@@ -11,20 +11,23 @@ from jconv.train import config as c
 
 def build_schedule(config: c.TrainConfig) -> optax.Schedule:
     """The learning rate at each update, of which there is one every `accumulate` steps."""
-    peak, updates = config.optimizer.learning_rate, config.steps // config.accumulate
+    by_steps = _by_steps(config)
+    return lambda update: by_steps(update * config.accumulate)
+
+
+def _by_steps(config: c.TrainConfig) -> optax.Schedule:
+    peak, steps = config.optimizer.learning_rate, config.steps
     match config.schedule:
         case c.OneCycle(rise=rise, start=start, end=end):
             return optax.cosine_onecycle_schedule(
-                updates, peak, rise, div_factor=1 / start, final_div_factor=start / end
+                steps, peak, rise, div_factor=1 / start, final_div_factor=start / end
             )
         case c.Cosine(warmup_steps=warmup):
-            after = optax.cosine_decay_schedule(peak, max(1, updates - warmup // config.accumulate))
+            after = optax.cosine_decay_schedule(peak, max(1, steps - warmup))
         case c.StepDecay(every=every, factor=factor, warmup_steps=warmup):
-            every = max(1, every // config.accumulate)
             after = optax.exponential_decay(peak, every, factor, staircase=True)
         case c.Constant(warmup_steps=warmup):
             after = optax.constant_schedule(peak)
-    warmup //= config.accumulate
     if not warmup:
         return after
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])

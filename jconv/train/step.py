@@ -16,7 +16,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from jconv.nn.calls import in_evaluation
+from jconv.nn.calls import calls_through, in_evaluation
 from jconv.train.augment import augmented
 from jconv.train.config import Augment
 from jconv.train.losses import Loss, accuracy, confusion, smoothed
@@ -249,7 +249,8 @@ def forget() -> None:
 
 
 def first_bad_layer(learner: Learner, state: State, inputs, targets) -> str:
-    """Where numbers go bad first, in the order of the layers: a parameter, its gradient, the loss.
+    """Where numbers go bad first: in the images, a parameter, what a layer makes, the loss, or, on
+    the way back from the last layer to the first, a gradient.
 
     Args:
       learner: what stays the same.
@@ -257,12 +258,35 @@ def first_bad_layer(learner: Learner, state: State, inputs, targets) -> str:
       inputs: of the step.
       targets: of the step.
     """
+    for name, values in {"a batch of images": inputs, **_by_name(state.parameters)}.items():
+        if bad := _not_finite(values):
+            return f"{name} has {bad}"
+    found: list[str] = []
+
+    def watched(path, _, call, *args, **kwargs):
+        outputs = call(*args, **kwargs)
+        if isinstance(outputs, jax.Array) and not found and (bad := _not_finite(outputs)):
+            found.append(f"what {'.'.join(map(str, path)) or 'the network'} makes has {bad}")
+        return outputs
+
+    parts = jax.tree.map(jnp.copy, (learner._cast(state.parameters), state.rest))
+    model = nnx.merge(learner.graph, *parts)
+    with calls_through(model, watched):
+        model(learner._cast(inputs))
+    if found:
+        return found[0]
     gradient = learner.gradient(state.parameters, state.rest, inputs, targets)[-1]
-    found = dict(nnx.to_flat_state(gradient))
-    for path, parameter in nnx.to_flat_state(state.parameters):
-        for what, values in (("", parameter), ("the gradient of ", found[path])):
-            bad = int(jnp.sum(~jnp.isfinite(values[...])))
-            if bad:
-                name = ".".join(map(str, path))
-                return f"{what}{name} has {bad} of {values[...].size} numbers that are not finite"
+    for name, values in reversed(_by_name(gradient).items()):
+        if bad := _not_finite(values):
+            return f"the gradient of {name} has {bad}"
     return "the loss is not finite, though no parameter or gradient is"
+
+
+def _by_name(parameters) -> dict[str, Array]:
+    flat = nnx.to_flat_state(parameters)
+    return {".".join(map(str, path)): leaf[...] for path, leaf in flat}
+
+
+def _not_finite(values) -> str:
+    bad = int(jnp.sum(~jnp.isfinite(values)))
+    return f"{bad} of {values.size} numbers that are not finite" if bad else ""

@@ -179,12 +179,27 @@ class Training:
             errors.append(np.max(np.abs(learned[..., 0, 0] - self.data.hidden_kernel)))
         return {"kernel_error": np.array(errors if len(errors) > 1 else errors[0])}
 
-    def judged(self, validation_loss: float) -> bool:
-        """Takes note of an evaluation; whether it was one too many without getting better."""
+    def judge(self, validation_loss: float) -> None:
+        """Takes note of an evaluation."""
         stopping, (best, ago) = self.config.early_stopping, self.best
         least = stopping.least if stopping else 0.0
         self.best = (validation_loss, 0) if validation_loss < best - least else (best, ago + 1)
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether the last evaluation was one too many without getting better."""
+        stopping = self.config.early_stopping
         return stopping is not None and self.best[1] >= stopping.patience
+
+    @property
+    def so_far(self) -> dict[str, float]:
+        """What summary.json has of the steps that were taken."""
+        found = {"steps": self.step, "train_images": len(self.data.train)}
+        if self.seconds:
+            images = self.step * self.config.batch_size * self.config.replicates
+            found["seconds"] = round(self.seconds, 2)
+            found["images_per_second"] = round(images / self.seconds, 1)
+        return found
 
     def not_finite(self, step: int) -> NotFinite:
         """The error of a step that was not taken, which names the layer that went bad."""
