@@ -23,6 +23,7 @@ from jconv.train.losses import (
 )
 from jconv.train.rule import build_rule, build_schedule
 from jconv.train.step import Learner
+from jconv.train.training import Training
 
 TINY = {
     "name": "tiny",
@@ -63,6 +64,11 @@ def test_schedules(schedule, expected):
 def test_a_schedule_counts_updates_where_several_steps_make_one():
     whole = build_schedule(config(schedule={"kind": "cosine"}, steps=100))
     halved = build_schedule(config(schedule={"kind": "cosine"}, steps=200, accumulate=2))
+    steps = {"kind": "step", "every": 10, "factor": 0.5, "warmup_steps": 6}
+    falls = build_schedule(config(schedule=steps, steps=100, accumulate=4))
+    by_steps = build_schedule(config(schedule=steps, steps=100))
+    for update in range(25):
+        assert falls(update) == pytest.approx(by_steps(4 * update))
     assert [float(whole(i)) for i in (0, 50, 100)] == [float(halved(i)) for i in (0, 50, 100)]
 
 
@@ -236,3 +242,15 @@ def test_replicates_are_the_runs_of_their_seeds(tmp_path):
     ):
         for name in first:
             np.testing.assert_allclose(own[name], first[name], atol=2e-3)
+
+
+def test_a_table_of_very_many_classes_is_not_made(tmp_path):
+    labels = np.arange(40) * 25
+    images = np.zeros((40, 8, 8), np.uint8)
+    np.savez(tmp_path / "many.npz", x=images, y=labels)
+    data = {"kind": "npz", "path": str(tmp_path / "many.npz"), "images": "x", "labels": "y",
+            "classes": 1000}  # fmt: skip
+    training = Training(config(data=data, batch_size=4))
+    assert training.data.outputs == 1000
+    figures = training.figures(training.data.train)
+    assert set(figures) == {"loss", "accuracy"}

@@ -30,6 +30,7 @@ from jconv.train.axes import (
 )
 from jconv.train.load import ConfigError
 from jconv.train.run_folder import RunBusy
+from jconv.train.study import Study
 from jconv.train.sweep import read_results, read_sweep, sweep
 
 CONTENT = {
@@ -105,7 +106,7 @@ def printed(table, width=80):
 
 def test_values_with_commas_are_axes_and_other_words_are_left(config):
     words = ["--optimizer.learning-rate", "1e-3,3e-3", "--replicates", "4", "--model.norm=true,no",
-             "--overwrite", "--clip_norm", "None,1.5"]  # fmt: skip
+             "--overwrite", "--clip_norm=None,1.5"]  # fmt: skip
     axes, rest = read_axes(words, config)
     assert axes == (
         Choices(RATE, (0.001, 0.003)),
@@ -291,6 +292,15 @@ def test_a_folder_of_something_else_is_left_alone(config, fake, tmp_path):
     assert (tmp_path / "mine" / "thesis.tex").exists() and not fake.trained
 
 
+def test_folders_that_look_like_those_of_runs_are_left_alone(config, fake, tmp_path):
+    photograph = tmp_path / "mine" / "2023-holiday" / "photo.jpg"
+    photograph.parent.mkdir(parents=True)
+    photograph.write_bytes(b"x")
+    with pytest.raises(ValueError, match="holds '2023-holiday', which no sweep has written"):
+        sweep(config, AXES, folder=tmp_path / "mine", overwrite=True)
+    assert photograph.exists()
+
+
 def test_two_processes_never_write_one_sweep(config, fake, tmp_path):
     (tmp_path / "s").mkdir()
     with run_folder.locked(tmp_path / "s"), pytest.raises(RunBusy, match="another process"):
@@ -332,6 +342,18 @@ def test_optuna_goes_on_where_it_ended_and_comes_near_the_best(config, fake, tmp
     # The best there is has no dropout and a rate of 0.01; of three decades, a factor of 2 is near.
     assert best[DROPOUT] == 0 and 0.005 < best[RATE] < 0.02
     assert len(sweep(config, axes, folder=tmp_path / "s", optuna=10)) == 25
+
+
+def test_optuna_hears_of_a_trial_that_was_ended_otherwise(config, fake, tmp_path):
+    pytest.importorskip("optuna")
+    axes, folder = [Range(RATE, 1e-4, 1e-1)], tmp_path / "s"
+    fake.stop = (1,)
+    (point,) = (result.point for result in sweep(config, axes, folder=folder, optuna=2))
+    fake.stop = ()
+    fake.resume(folder / point.name, tell=None)
+    assert [r.status for r in sweep(config, axes, folder=folder, optuna=2)] == ["finished"] * 2
+    study = Study(folder, axes, metric="validation_accuracy", seed=0)
+    assert not study.under_way()
 
 
 # What is told of it.

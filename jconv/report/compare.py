@@ -82,7 +82,8 @@ def _expanded(folders: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for folder in map(Path, folders):
         if (folder / "sweep.yaml").is_file():
-            found += [folder / r.point.name for r in read_results(folder) if r.status != "waiting"]
+            runs = [folder / r.point.name for r in read_results(folder) if r.status != "waiting"]
+            found += [run for run in runs if (run / "config.yaml").exists()]  # else it never began
         else:
             found.append(folder)
     return found

@@ -98,7 +98,7 @@ def read_axes(words: Sequence[str], config: TrainConfig) -> tuple[tuple[Axis, ..
         word = words.pop(0)
         option, joined, text = word.partition("=")
         if not joined:
-            text = words[0] if words else ""
+            text = words[0] if words and not words[0].startswith("--") else ""
         if not option.startswith("--") or not _is_axis(text):
             rest.append(word)
             continue

@@ -62,7 +62,7 @@ def check_free(run: Path, *, overwrite: bool) -> None:
         )
     if run.is_symlink() or not run.is_dir():
         foreign = "is not a folder of its own"
-    elif unknown := sorted({path.name.removesuffix(".part") for path in run.iterdir()} - CONTENTS):
+    elif unknown := foreign_in(run):
         foreign = f"holds {unknown[0]!r}, which no run has written"
     else:
         return
@@ -70,6 +70,11 @@ def check_free(run: Path, *, overwrite: bool) -> None:
         f"{run} {foreign}, so `--overwrite` leaves it alone. "
         f"Choose another `--name`, or remove it yourself."
     )
+
+
+def foreign_in(run: Path) -> list[str]:
+    """What is in a folder that no run has written."""
+    return sorted({path.name.removesuffix(".part") for path in run.iterdir()} - CONTENTS)
 
 
 class RunBusy(ValueError):

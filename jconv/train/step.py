@@ -19,8 +19,9 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 from jconv.nn.calls import calls_through, in_evaluation
 from jconv.train.augment import augmented
 from jconv.train.config import Augment
-from jconv.train.losses import Loss, accuracy, confusion, smoothed
+from jconv.train.losses import Loss, accuracy, confusion, named, smoothed
 
+MOST_TABLED = 256  # classes of a confusion table, which grows with their square
 Metrics = dict[str, Float[Array, "..."]]
 Key = Shaped[Array, "..."]
 
@@ -236,7 +237,9 @@ def evaluate(
         each = jax.vmap(lambda y, t: learner.loss(y[None], t[None]))(outputs, targets)
         figures = {"loss": jnp.sum(each * real)}
         if jnp.issubdtype(targets.dtype, jnp.integer):
-            figures["confusion"] = confusion(outputs, targets, real)
+            figures["right"] = jnp.sum(real & (named(outputs) == targets))
+            if outputs.shape[-1] <= MOST_TABLED:
+                figures["confusion"] = confusion(outputs, targets, real)
         return figures
 
     return (jax.vmap(one) if learner.replicates > 1 else one)(state)

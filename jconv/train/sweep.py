@@ -29,6 +29,7 @@ from jconv.train.axes import Axis, Values, draw, grid, short_names, text_of, wit
 from jconv.train.build import build_data, build_model
 from jconv.train.config import FilteredPhotos, TrainConfig
 from jconv.train.config.section import Count, Section
+from jconv.train.devices import Devices
 from jconv.train.load import ConfigError, describe, load_config
 from jconv.train.loop import RunFailed, resume, train
 from jconv.train.study import Study
@@ -124,7 +125,8 @@ def sweep(
             points = _chosen(study, plan, folder)
             report = lambda result: study.tell(result.point.number, result.summary)
         for point in points:
-            if _finished(folder, point):
+            if _finished(folder, point):  # by `jconv resume`, or it was not told before a kill
+                report(_result(folder, point))
                 continue
             before(point, plan.count)
             result = _carried_out(config, point, folder, tell)
@@ -230,6 +232,7 @@ class _Fits:
                 f"`batch_size` must be at most the number of training examples, {examples}. "
                 f"Received: {config.batch_size}."
             )
+        Devices(config.mesh)
         key += config.model.model_dump_json()
         if key not in self._seen:
             nnx.eval_shape(lambda: build_model(config.model, shape, outputs, nnx.Rngs(0)))
@@ -279,7 +282,8 @@ def check_folder(folder: Path) -> None:
 
 def _is_foreign(path: Path) -> bool:
     if path.is_dir() and not path.is_symlink():
-        return re.match("[0-9]{3,}-", path.name) is None
+        ours = re.match("[0-9]{3,}-", path.name) is not None
+        return not ours or bool(run_folder.foreign_in(path))
     name = path.name.removesuffix(".part").removesuffix("-journal")  # SQLite's, while it writes
     return name not in CONTENTS
 
@@ -316,12 +320,19 @@ def write_sweep(folder: Path, plan: Sweep) -> None:
 
 def _chosen(study: Study, plan: Sweep, folder: Path) -> Iterator[Point]:
     """The points of Optuna's trials, first those that were under way, then new ones."""
-    for number, values in study.under_way():
-        yield point(number, values)
-    while study.size < plan.count:
-        study.ask()
+
+    def written() -> tuple[Point, ...]:
         points = tuple(point(number, values) for number, values in study.points())
         write_sweep(folder, plan.model_copy(update={"points": points}))
+        return points
+
+    known = len(written())
+    for number, values in study.under_way():
+        yield point(number, values)
+    while known < plan.count:
+        study.ask()
+        points = written()
+        known = len(points)
         yield points[-1]
 
 

@@ -157,9 +157,8 @@ class Training:
             for name, value in found.items():
                 total[name] = total.get(name, 0) + value.astype(np.float64)
         total["loss"] = total["loss"] / len(split)
-        if "confusion" in total:
-            right = np.trace(total["confusion"], axis1=-2, axis2=-1)
-            total["accuracy"] = right / len(split)
+        if "right" in total:
+            total["accuracy"] = total.pop("right") / len(split)
         return total
 
     def kernels(self, replicate: int = 0) -> dict[str, np.ndarray]:
