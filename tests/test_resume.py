@@ -256,6 +256,7 @@ def test_sigterm_saves_and_exits_with_0(tmp_path):
     assert time.monotonic() - started < 10
     summary = json.loads((run / "summary.json").read_text())
     assert summary["status"] == "interrupted" and summary["signal"] == "SIGTERM"
+    assert "test_loss" not in summary  # judging may take minutes
     assert (run / "checkpoints" / f"{summary['steps']:06d}").is_dir()
 
 

@@ -34,7 +34,8 @@ def train(
     """Trains what `config` describes and writes the run's folder, `runs/NAME`.
 
     Ctrl-C or SIGTERM ends it early, within about a second, with everything logged and the state
-    saved; a second Ctrl-C ends it at once. `resume` goes on with what was ended or killed.
+    saved; SIGTERM without the final figures; a second Ctrl-C ends it at once. `resume` goes on with
+    what was ended or killed.
 
     Args:
       config: the run.

@@ -193,7 +193,7 @@ class Training:
     @property
     def so_far(self) -> dict[str, float]:
         """What summary.json has of the steps that were taken."""
-        found = {"steps": self.step, "train_images": len(self.data.train)}
+        found: dict[str, float] = {"steps": self.step, "train_images": len(self.data.train)}
         if self.seconds:
             images = self.step * self.config.batch_size * self.config.replicates
             found["seconds"] = round(self.seconds, 2)
