@@ -367,6 +367,7 @@ def test_archives_that_are_none(tmp_path):
             {"labels": LABELS * 2},
             "every class from 0 to 18.*must have an image. Received: none of 1",
         ),
+        ({"labels": LABELS * 0}, "at least two classes. Received: the label 0 for all 20 images"),
         ({"labels": LABELS / 2}, "must be whole numbers, one for each image. Received: float"),
         ({"labels": LABELS[:, None]}, r"one for each image. Received: uint8 of shape \(20, 1\)"),
         (

@@ -73,4 +73,9 @@ def checked_labels(
             f"Received: none of {', '.join(map(str, missing[:5]))}. Number the classes without "
             "gaps, or say `classes`."
         )
+    if classes is None and largest == 0:
+        raise BadFile(
+            f"{where}: there must be at least two classes. Received: the label 0 for all "
+            f"{images} images. Take other labels, or say `classes`."
+        )
     return labels
