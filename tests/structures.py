@@ -300,9 +300,15 @@ def never_dead(model):
     return model
 
 
+def compiled(model):
+    """A network as one program: there in half the time of one for each layer."""
+    return jax.jit(lambda x: model(x))
+
+
 def is_affine(model):
     a, b, zero = (np.random.default_rng(i).normal(size=SHAPE) * (i > 0) for i in (1, 2, 0))
-    a, b, both, zero = (np.asarray(model(x.astype("float32"))) for x in (a, b, a + b, zero))
+    f = compiled(model)
+    a, b, both, zero = (np.asarray(f(x.astype("float32"))) for x in (a, b, a + b, zero))
     return np.allclose(both - b, a - zero, rtol=0, atol=1e-4 * max(1, np.abs(both).max()))
 
 
@@ -337,8 +343,8 @@ def responses(model, rows, columns):
     """What a network makes of each pixel alone, `(rows, columns, c, *output, co)`; of zeros."""
     pixels = np.eye(rows * columns * CHANNELS, dtype="float32")
     pixels = pixels.reshape(-1, rows, columns, CHANNELS)
-    of_zero = np.asarray(model(np.zeros_like(pixels[:1])))
-    response = np.asarray(model(pixels)) - of_zero
+    made = np.asarray(compiled(model)(np.concatenate([np.zeros_like(pixels[:1]), pixels])))
+    of_zero, response = made[:1], made[1:] - made[:1]
     return response.reshape(rows, columns, CHANNELS, *response.shape[1:]), of_zero
 
 
