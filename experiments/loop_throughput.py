@@ -37,12 +37,16 @@ def main(
       steps: of each round; by default as many as the config asks for.
       rounds: of all three.
     """
+    if min(rounds, 1 if steps is None else steps) < 1:
+        raise SystemExit(
+            f"`--steps` and `--rounds` must be at least 1. Received: {steps} and {rounds}."
+        )
     # Each round's run is compiled anew: the programs of the first, which is not counted, are kept.
     jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp())
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
     run = load_config(config, TrainConfig)
-    run = run.model_copy(update={"steps": steps or run.steps})
+    run = run.model_copy(update={"steps": run.steps if steps is None else steps})
     ways = {"run": in_a_run(run), "bare step": bare(run), "plain Flax, lax": plain_flax(run)}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds + 1):
