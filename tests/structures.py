@@ -255,6 +255,9 @@ def _falsehood(reason, model):
         return "" if any(map(sees_fewer, pools)) else f"{reason}; but all are of as many"
     if "nonlinear" in reason:
         return f"{reason}; but it is linear" if is_affine(never_dead(model)) else ""
+    if "is not that of before" in reason:
+        return "" if len({*map(border_of, modules)}) > 1 else f"{reason}; but all are alike"
+    model = never_dead(model)  # what is dead is the same everywhere
     # Of a period a convolution makes a period: only sizes tell its border from zeros.
     if any(word in reason for word in ("'s size", "the size", "'circular'", "'reflect'")):
         return f"{reason}; but it does not" if is_convolution(model, alike=True) else ""
@@ -270,6 +273,15 @@ def sees_fewer(pool):
     counting = nnx.clone(pool)
     counting.count_include_pad = True
     return any(np.any(counting(jnp.ones((1, *size, 1))) != 1) for size in SIZES)
+
+
+def border_of(module):
+    """What lies beyond the border, in its own word."""
+    if not isinstance(module, nnx.Conv):
+        return "zeros"
+    if module.padding in FLAX_BORDERS:
+        return module.padding.lower()
+    return module.conv_general_dilated.padding_mode
 
 
 def neighbours(model):
@@ -321,7 +333,7 @@ def is_convolution(model, *, alike=False):
     same of zeros at every place, and of a pixel what it makes of the one a stride before; if
     `alike`, it also places its window alike at all sizes. Not where there are too few places to
     tell."""
-    first = []
+    seen = []
     for size in SIZES:
         try:
             response, of_zero = responses(model, *size)
@@ -329,13 +341,11 @@ def is_convolution(model, *, alike=False):
             return False
         if not does_the_same_everywhere(response, of_zero):
             return False
-        own = response[:, :, :, 0, 0]
-        for other in first if alike else ():
-            rows, columns = np.minimum(own.shape[:2], other.shape[:2])
-            pair = (seen[:rows, :columns] for seen in (own, other))
-            if not np.allclose(*pair, rtol=0, atol=1e-4):
+        for other in seen if alike else ():
+            both = tuple(map(slice, np.minimum(response.shape, other.shape)))
+            if not np.allclose(response[both], other[both], rtol=0, atol=1e-4):
                 return False
-        first.append(own)
+        seen.append(response)
     return True
 
 

@@ -283,6 +283,27 @@ BLOCKS = {
         )
         for mode, least in (("replicate", 1), ("circular", 1), ("reflect", 2))
     },
+    **{
+        f"a border, {mode!r}, of an axis that was left alone": (
+            lambda mode=mode: nn.Sequential(
+                [
+                    nn.AvgPool((1, 2), (1, 1), "VALID"),
+                    nn.Conv(4, 3, (3, 1), padding=((2, 1), (0, 0)), padding_mode=mode, rngs=rngs()),
+                ]
+            ),
+            (3, 2, 4, 3),
+        )
+        for mode in ("replicate", "circular", "reflect")
+    },
+    "one border of each axis": (
+        lambda: nn.Sequential(
+            [
+                nn.Conv(4, 4, size, padding_mode="reflect", use_bias=False, rngs=rngs())
+                for size in ((3, 1), (1, 3))
+            ]
+        ),
+        (3, 3, 4, 4),
+    ),
     "a kernel of ones after what takes any channels": (
         lambda: nn.Sequential(
             [
@@ -366,6 +387,12 @@ REFUSED = {
         [
             nn.Conv(4, 3, (3, 3), rngs=rngs()),
             nn.Conv(3, 2, (3, 3), padding_mode="circular", rngs=rngs()),
+        ]
+    ),
+    "layer 1 .Conv.: its border, 'circular', is not that of before, 'zeros'": lambda: nn.Sequential(
+        [
+            nn.Conv(4, 3, (1, 3), rngs=rngs()),
+            nn.Conv(3, 2, (3, 1), padding_mode="circular", rngs=rngs()),
         ]
     ),
     "zeros are padded where the border of what comes before is 'circular'": lambda: nn.Sequential(

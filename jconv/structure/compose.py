@@ -76,25 +76,30 @@ def _composed_border(first: Affine, second: Affine) -> tuple[Pads | str, str]:
         raise Refused("the border of what comes before depends on the input's size")
     if isinstance(more, str):
         raise Refused("its border depends on the size of what comes before it")
-    if (
-        pads_any(more)
-        and not _are_periodic(first, second, own)
-        and not _continues_zeros(first, second, own, more)
-    ):
+    mode = first.mode
+    if _continues_input(first, second, own, more):
+        if pads_any(own) and pads_any(more) and first.mode != second.mode:
+            raise Refused(f"its border, {second.mode!r}, is not that of before, {first.mode!r}")
+        mode = second.mode if pads_any(more) else first.mode
+    elif not _continues_zeros(first, second, own, more):
         _check_padded(first, second, own, more)
     pads = tuple(
         (low + step * more_low, high + step * more_high)
         for (low, high), (more_low, more_high), step in zip(own, more, first.stride, strict=True)
     )
-    return pads, first.mode if pads_any(pads) else "zeros"
+    return pads, mode if pads_any(pads) else "zeros"
 
 
-def _are_periodic(first: Affine, second: Affine, own: Pads) -> bool:
-    """Whether `second` continues a period, which `first` makes of a period of the input."""
-    keeps_size = set(first.stride) == {1} and all(
-        low + high == taps - 1 for (low, high), taps in zip(own, first.taps, strict=True)
-    )
-    return keeps_size and first.mode == second.mode == "circular"
+def _continues_input(first: Affine, second: Affine, own: Pads, more: Pads) -> bool:
+    """Whether the border of `second` is what `first` makes of the same border of the input: along
+    each axis that has one, as `first` does nothing there, or both continue a period."""
+    periods = first.mode == second.mode == "circular"
+    for sides, pads, taps, step in zip(more, own, first.taps, first.stride, strict=True):
+        does_nothing = taps == step == 1 and pads == (0, 0)
+        keeps_period = periods and step == 1 and sum(pads) == taps - 1
+        if max(sides) > 0 and not (does_nothing or keeps_period):
+            return False
+    return True
 
 
 def _continues_zeros(first: Affine, second: Affine, own: Pads, more: Pads) -> bool:
