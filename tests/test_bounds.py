@@ -84,6 +84,9 @@ def test_error_bounds_hold_and_are_within_100_times_of_what_is_seen(name, size, 
             assert bound <= 100 * error.max()
 
 
+QUICK_GRADIENTS = ("31x31", "strided", "grouped")
+
+
 def problems():
     """The shapes of known layers, and of their gradients."""
     layers = {
@@ -110,7 +113,8 @@ def problems():
         }
         for kind, (window, images, inputs, outputs) in kinds.items():
             problem = Problem(window, 1, images, groups, inputs, outputs, jnp.dtype("float32"))
-            yield pytest.param(problem, id=f"{name}, {kind}")
+            marks = () if kind == "forward" or name in QUICK_GRADIENTS else pytest.mark.slow
+            yield pytest.param(problem, id=f"{name}, {kind}", marks=marks)
 
 
 def compiled(algorithm, p):

@@ -379,7 +379,7 @@ def problems(draw):
 
 
 @every_algorithm
-@settings(max_examples=25, deadline=None, derandomize=True,
+@settings(max_examples=15, deadline=None, derandomize=True,
           suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])  # fmt: skip
 @given(problem=problems())
 def test_drawn_windows(algorithm, problem):
