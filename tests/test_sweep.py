@@ -139,6 +139,12 @@ def test_a_range_is_logarithmic_if_wide_and_whole_where_the_config_is(config):
     np.testing.assert_allclose(shares, 0.5, atol=0.1)
 
 
+def test_a_range_of_what_the_config_leaves_out_is_whole_only_where_it_must_be(config):
+    words = ["--clip_norm", "1..5", "--early_stopping.patience", "1..5"]
+    (norm, patience), _ = read_axes(words, config)
+    assert (norm.whole, patience.whole) == (False, True)
+
+
 def test_random_points_are_different_and_fewer_are_the_first_of_more(config):
     axes = (Choices(RATE, (0.1, 0.2, 0.3)), Choices(DROPOUT, (0.0, 0.1)))
     points = draw(axes, 6, seed=3)
@@ -458,6 +464,7 @@ def test_ctrl_c_ends_the_sweep_with_130_and_says_how_to_go_on(here, fake, capsys
         (("sweep", "tiny.yaml", "--steps", "1..5"), "a grid needs values with commas"),
         (("sweep", "tiny.yaml", "--steps", "1,2", "--random", "0"), "must be at least 1 point"),
         (("sweep", "tiny.yaml", "--steps", "1,2", "--random", "9"), "which is 2"),
+        (("sweep", "tiny.yaml", "--steps", "1..5", "--random", "9000"), "at most 1,000 points"),
         (("sweep", "tiny.yaml", "--steps", "0,2"), "must be greater than or equal to 1"),
         (("compare",), "RUN"),
         (("compare", "runs/none", "runs/more"), "runs/more: no such folder"),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from jconv.train.config import TrainConfig
 from jconv.train.load import ConfigError
@@ -125,7 +126,7 @@ def _axis(path: str, text: str, config: TrainConfig) -> Axis:
         raise ConfigError(f"`--name` is that of the whole sweep, and only one. Received: {text!r}.")
     ends = _ends(text)
     if ends is not None:
-        return _range(path, text, *ends, _at(config.model_dump(mode="json"), path))
+        return _range(path, text, *ends, whole=_is_whole(config, path, *ends))
     pieces = _pieces(text)
     values = [_value(piece) for piece in pieces]
     seen = [json.dumps(value) for value in values]
@@ -142,10 +143,20 @@ def _axis(path: str, text: str, config: TrainConfig) -> Axis:
     )
 
 
-def _range(path: str, text: str, low: float, high: float, known: Any) -> Range:
-    ends_are_whole = low == int(low) and high == int(high)
-    whole = isinstance(known, int) or (known is None and ends_are_whole)
-    if not low < high or (whole and not ends_are_whole):
+def _is_whole(config: TrainConfig, path: str, low: float, high: float) -> bool:
+    """Whether a range holds whole numbers alone: where the config refuses what lies between."""
+    known = _at(config.model_dump(mode="json"), path)
+    if known is not None or (low, high) != (int(low), int(high)):
+        return isinstance(known, int)
+    try:
+        with_values(config, {path: low + 0.5}, config.name)
+    except ValidationError as error:
+        return any(problem["type"].startswith("int") for problem in error.errors())
+    return False
+
+
+def _range(path: str, text: str, low: float, high: float, *, whole: bool) -> Range:
+    if not low < high or (whole and (low, high) != (int(low), int(high))):
         kind = "whole number" if whole else "number"
         raise ConfigError(f"`--{path}` must go from a {kind} to a larger one. Received: {text!r}.")
     return Range(path, int(low), int(high), True) if whole else Range(path, low, high)

@@ -25,7 +25,16 @@ from pydantic import Field, ValidationError
 
 from jconv.files import write_text
 from jconv.train import run_folder
-from jconv.train.axes import Axis, Values, draw, grid, short_names, text_of, with_values
+from jconv.train.axes import (
+    MOST_POINTS,
+    Axis,
+    Values,
+    draw,
+    grid,
+    short_names,
+    text_of,
+    with_values,
+)
 from jconv.train.build import build_data, build_model
 from jconv.train.config import FilteredPhotos, TrainConfig
 from jconv.train.config.section import Count, Section
@@ -148,6 +157,11 @@ def _planned(
         )
     if random and optuna:
         raise ConfigError("`--random` and `--optuna` must not both be given. Received: both.")
+    count, option = (random, "--random") if random else (optuna or 0, "--optuna")
+    if count > MOST_POINTS:
+        raise ConfigError(
+            f"`{option}` must be at most {MOST_POINTS:,} points. Received: {count:,}."
+        )
     if config.distributed:
         raise ConfigError("`distributed` must be left out: a sweep is trained by one process.")
     search = "optuna" if optuna else "random" if random else "grid"
