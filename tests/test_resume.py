@@ -64,12 +64,12 @@ def assert_same_bits(run, whole):
         assert summaries[0][key] == summaries[1][key]
 
 
+def fail(*_):
+    raise RuntimeError("the power went")
+
+
 def ended(runs, monkeypatch, step, **changes):
     """A run that an error ended before its `step`-th step."""
-
-    def fail(_):
-        raise RuntimeError("the power went")
-
     with monkeypatch.context() as patch:
         at_step(patch, step, fail)
         with pytest.raises(RunFailed):
@@ -92,10 +92,6 @@ EARLY = {"early_stopping": {"patience": 1, "least": 10.0}, "steps": 60}
 @pytest.mark.parametrize("changes", [{"steps": 25}, EARLY], ids=["at the end", "stopped early"])
 def test_a_run_that_ended_while_it_was_judged(changes, tmp_path, monkeypatch):
     whole, figures = train(config(**changes), runs=tmp_path / "whole")
-
-    def fail(_):
-        raise RuntimeError("the power went")
-
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_final_figures", fail)
         with pytest.raises(RunFailed):
@@ -266,6 +262,55 @@ def test_sigterm_saves_and_exits_with_0(tmp_path):
     assert summary["status"] == "interrupted" and summary["signal"] == "SIGTERM"
     assert "test_loss" not in summary  # judging may take minutes
     assert (run / "checkpoints" / f"{summary['steps']:06d}").is_dir()
+
+
+@pytest.mark.parametrize(
+    "evaluation, at", [(1, 20), (2, 40), (3, 40), (4, 40)], ids=["amid", "last", "final", "test"]
+)
+def test_sigterm_does_not_wait_for_an_evaluation(evaluation, at, whole, tmp_path, monkeypatch):
+    figures, begun = Training.figures, []
+
+    def asked_to_end(*args):
+        begun.append(args)
+        if len(begun) == evaluation:
+            signal.raise_signal(signal.SIGTERM)
+        return figures(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "figures", asked_to_end)
+        run, summary = train(config(), runs=tmp_path)
+    assert len(begun) == evaluation  # and none after it
+    assert (summary["status"], summary["signal"], summary["steps"]) == (
+        "interrupted",
+        "SIGTERM",
+        at,
+    )
+    assert "test_loss" not in summary
+    assert (run / "checkpoints" / f"{at:06d}").is_dir()
+    assert logged(run) == logged(whole)[: -1 if evaluation == 2 else 4 if at == 20 else None]
+    resume(run, tell=lambda _: None)
+    assert_same_bits(run, whole)
+
+
+def test_an_evaluation_that_is_cut_short_twice(whole, tmp_path, monkeypatch):
+    figures = Training.figures
+
+    def asked_to_end(*args):
+        signal.raise_signal(signal.SIGTERM)
+        return figures(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "figures", asked_to_end)
+        run, _ = train(config(), runs=tmp_path)
+        _, summary = resume(run, tell=lambda _: None)
+    assert (summary["status"], summary["steps"]) == ("interrupted", 20)
+    with monkeypatch.context() as patch:  # the evaluation is made up for, and lost again
+        at_step(patch, 25, fail)
+        with pytest.raises(RunFailed):
+            resume(run, tell=lambda _: None)
+    assert logged(run)[-1].keys() == logged(whole)[-1].keys()
+    resume(run, tell=lambda _: None)
+    assert_same_bits(run, whole)
 
 
 @pytest.mark.slow

@@ -3,7 +3,19 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+from jconv.train.processes import agreed
+
+
+class CutShort(Exception):
+    """SIGTERM came while a model was judged; who sends that does not wait for the end of it."""
+
+
+def cut_short(asked: Sequence[int]) -> None:
+    """Raises `CutShort` in all processes if one of them was asked by SIGTERM."""
+    if signal.SIGTERM in agreed(list(asked), 0)[0]:
+        raise CutShort
 
 
 @contextlib.contextmanager

@@ -88,13 +88,16 @@ def spread(figures: Mapping[str, np.ndarray], prefix: str = "") -> dict[str, flo
     return line
 
 
-def rewind(run: Path, step: int, config: TrainConfig) -> None:
-    """Brings the log of a run back to what it was after `step`, where the run goes on."""
+def rewind(run: Path, step: int, config: TrainConfig, *, judged: bool = True) -> None:
+    """Brings the log of a run back to what it was after `step`, where the run goes on.
+
+    Without the line of that step, unless it was `judged`.
+    """
     metrics = run / "metrics.jsonl"
     if metrics.exists():
         with open(metrics, encoding="utf-8") as file, atomically(metrics) as kept:
             for line in file:
-                if not line.endswith("\n") or json.loads(line)["step"] > step:
+                if not line.endswith("\n") or json.loads(line)["step"] > step - (not judged):
                     break
                 kept.write(line)
     for path in (run / "kernels").glob("*"):

@@ -16,7 +16,7 @@ from jconv.files import atomically
 from jconv.train import run_folder
 from jconv.train.checkpoint import Checkpoints, NoCheckpoint
 from jconv.train.config import TrainConfig
-from jconv.train.interrupt import stop_when_asked
+from jconv.train.interrupt import CutShort, stop_when_asked
 from jconv.train.load import load_config
 from jconv.train.log import RunLog, rewind, spread
 from jconv.train.processes import agreed, join, wait_for_all, writes
@@ -34,8 +34,8 @@ def train(
     """Trains what `config` describes and writes the run's folder, `runs/NAME`.
 
     Ctrl-C or SIGTERM ends it early, within about a second, with everything logged and the state
-    saved; SIGTERM without the final figures; a second Ctrl-C ends it at once. `resume` goes on with
-    what was ended or killed.
+    saved; SIGTERM without waiting for an evaluation or the final figures. A second Ctrl-C ends it
+    at once. `resume` goes on with what was ended or killed.
 
     Args:
       config: the run.
@@ -98,7 +98,7 @@ def resume(run: Path | str, *, tell: Callable[[str], None] = warnings.warn) -> t
             training.go_on(step, state, facts)
         tell(f"goes on after step {training.step} of {config.steps}")
         if writes():
-            rewind(run, training.step, config)
+            rewind(run, training.step, config, judged=training.unjudged is None)
         wait_for_all("the log is what it was")
         return run, _carried_out(training, run)
 
@@ -122,8 +122,11 @@ def _carried_out(training: Training, run: Path) -> dict:
                 np.savez(file, kernel=training.data.hidden_kernel)
         with stop_when_asked() as asked:
             why = _learn(training, run, summary, asked)
-            if why != signal.SIGTERM.name:  # who sends that does not wait for long
-                summary |= _final_figures(training)
+            try:
+                if why != signal.SIGTERM.name:  # who sends that does not wait for long
+                    summary |= _final_figures(training, asked)
+            except CutShort:
+                why = signal.SIGTERM.name
         summary["status"] = "finished"
         if why in signal.Signals.__members__:
             summary |= {"status": "interrupted", "signal": why}
@@ -150,7 +153,7 @@ def _learn(training: Training, run: Path, summary: dict, asked: list) -> str:
       Which of them it was: `"all"`, the name of a signal, or `"early"`.
     """
     config = training.config
-    before, started = training.seconds, time.perf_counter()
+    before, started, first = training.seconds, time.perf_counter(), training.step
     with (
         RunLog(run, training.step, writes=writes()) as log,
         training.checkpoints(run) as checkpoints,
@@ -166,7 +169,8 @@ def _learn(training: Training, run: Path, summary: dict, asked: list) -> str:
             step = training.step
             passed = time.perf_counter() - started
             training.seconds = before + passed
-            summary.setdefault("first_call_seconds", round(passed, 2))  # it compiles the step
+            if step > first:
+                summary.setdefault("first_call_seconds", round(passed, 2))  # it compiles the step
             summary |= training.so_far
             last = step == config.steps
             validation_loss = line.get("validation_loss")
@@ -179,8 +183,8 @@ def _learn(training: Training, run: Path, summary: dict, asked: list) -> str:
                 checkpoints.save(step, training.state, training.facts, validation_loss)
             if early:
                 return "early"
-            if heard and not last:
-                return signal.Signals(heard[0]).name
+            if heard and (not last or training.unjudged is not None):
+                return signal.Signals(heard[-1]).name
     return "all"
 
 
@@ -204,6 +208,8 @@ def _calls(
     clock = _Clock(training.step)
     at_once = 1
     progress.advance(training.step)
+    if training.unjudged is not None:
+        yield _judged(training, log, progress, training.unjudged, asked)
     while training.step < config.steps:
         first = training.step + 1
         stop = _next_stop(config, training.step)
@@ -227,13 +233,35 @@ def _calls(
                     line |= {"images_per_second": images * clock.steps_per_second()}
                     line |= spread(training.kernel_error())
                     if evaluating:
-                        figures = training.figures(training.data.validation)
-                        line |= spread(_without_tables(figures), "validation_")
-                    log.scalars(stop, line)
-                    progress.show(stop, line)
+                        line, heard = _judged(training, log, progress, line, asked)
+                    else:
+                        log.scalars(stop, line)
+                        progress.show(stop, line)
                 if _due(config.log.kernels_every, stop, config):
                     log.kernels(stop, training.kernels())
         yield line, heard
+
+
+def _judged(
+    training: Training, log: RunLog, progress: Progress, line: dict[str, float], asked: list[int]
+) -> tuple[dict[str, float], list[int]]:
+    """Adds to the figures of a step how good the model is, and logs them.
+
+    Where SIGTERM comes first they are left for `resume` to do so.
+
+    Returns:
+      The line that was logged, and the signals that any process got.
+    """
+    training.unjudged = line
+    try:
+        figures = training.figures(training.data.validation, asked)
+    except CutShort:
+        return {}, [signal.SIGTERM]
+    training.unjudged = None
+    line = line | spread(_without_tables(figures), "validation_")
+    log.scalars(training.step, line)
+    progress.show(training.step, line)
+    return line, agreed(asked, 0)[0]
 
 
 def _steps(training: Training, take: Callable, first: int, count: int) -> tuple[int, dict]:
@@ -288,15 +316,20 @@ class _Clock:
         self._since, self._steps = time.perf_counter(), 0
 
 
-def _final_figures(training: Training) -> dict:
-    """How the model does on what it has not learned from."""
+def _final_figures(training: Training, asked: list[int]) -> dict:
+    """How the model does on what it has not learned from.
+
+    Raises:
+      CutShort: by SIGTERM.
+    """
     data = training.data
     figures: dict[str, Any] = {
         "validation_images": len(data.validation),
         "test_images": len(data.test),
     }
-    figures |= spread(_without_tables(training.figures(data.validation)), "validation_")
-    found = training.figures(data.test)
+    validation = training.figures(data.validation, asked)
+    figures |= spread(_without_tables(validation), "validation_")
+    found = training.figures(data.test, asked)
     figures |= spread(_without_tables(found), "test_") | spread(training.kernel_error())
     if "confusion" in found:
         table = found["confusion"].reshape(-1, *found["confusion"].shape[-2:]).sum(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from jconv.train.build import build_data, build_model
 from jconv.train.checkpoint import Checkpoints
 from jconv.train.config import TrainConfig
 from jconv.train.devices import Devices
+from jconv.train.interrupt import cut_short
 from jconv.train.log import kernels_of
 from jconv.train.losses import LOSSES
 from jconv.train.rule import build_rule
@@ -27,7 +28,7 @@ from jconv.train.step import Learner, evaluate, first_bad_layer
 Figures = dict[str, np.ndarray]  # a number each, or one for each replicate
 
 MOST_AT_ONCE = 256  # steps of one call
-EXAMPLES_AT_ONCE = 512  # of an evaluation, so that memory stays bounded
+EVALUATED_AT_ONCE = 2  # batches: with neither more memory nor more time than a step
 
 
 class NotFinite(ArithmeticError):
@@ -47,6 +48,7 @@ class Training:
       step: how many were taken.
       seconds: that they took, over all processes that had a part in the run.
       best: the least validation loss so far, and how many evaluations ago it was.
+      unjudged: figures of the last step, where its evaluation was cut short.
     """
 
     def __init__(self, config: TrainConfig):
@@ -72,6 +74,7 @@ class Training:
         self.step = 0
         self.seconds = 0.0
         self.best: tuple[float, int] = (np.inf, 0)
+        self.unjudged: dict[str, float] | None = None
 
     def _model(self, seed: int) -> nnx.Module:
         return build_model(
@@ -143,12 +146,18 @@ class Training:
 
         return take
 
-    def figures(self, split: Split | Source) -> Figures:
-        """Loss over a split; with labels also accuracy, and what was taken for what."""
+    def figures(self, split: Split | Source, asked: Sequence[int] = ()) -> Figures:
+        """Loss over a split; with labels also accuracy, and what was taken for what.
+
+        Raises:
+          CutShort: once SIGTERM is among what this process, or another, is `asked`.
+        """
         total: Figures = {}
         shares = self.config.mesh.data
-        size = -(-min(EXAMPLES_AT_ONCE, len(split)) // shares) * shares
+        at_once = min(EVALUATED_AT_ONCE * self.config.batch_size, len(split))
+        size = -(-at_once // shares) * shares
         for start in range(0, len(split), size):
+            cut_short(asked)
             indices = np.arange(start, start + size)
             part = split.take(np.minimum(indices, len(split) - 1))
             real = self.devices.everywhere(indices < len(split))
@@ -238,11 +247,13 @@ class Training:
             "config": self.config.model_dump(mode="json"),
             "seconds": round(self.seconds, 2),
             "best": [best if np.isfinite(best) else None, ago],
+            "unjudged": self.unjudged,
         }
 
     def go_on(self, step: int, state, facts: dict) -> None:
         """Brings the run to where it was when it was saved."""
         self.step, self.state, self.seconds = step, state, facts["seconds"]
+        self.unjudged = facts["unjudged"]
         best, ago = facts["best"]
         self.best = (np.inf if best is None else best, ago)
 
