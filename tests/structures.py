@@ -326,6 +326,8 @@ def is_affine(model):
 
 # Of every remainder by 4, the widest stride that is common: the last window ends elsewhere.
 SIZES = ((11, 12), (14, 13), (12, 14), (13, 11))
+# And again, for what depends on the size in the last window alone.
+LARGER = ((15, 16), (18, 17), (16, 18), (17, 15))
 
 
 def is_convolution(model, *, alike=False):
@@ -334,7 +336,7 @@ def is_convolution(model, *, alike=False):
     `alike`, it also places its window alike at all sizes. Not where there are too few places to
     tell."""
     seen = []
-    for size in SIZES:
+    for size in SIZES + (LARGER if alike else ()):
         try:
             response, of_zero = responses(model, *size)
         except (TypeError, ValueError):  # branches that fit together at some sizes alone
