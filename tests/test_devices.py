@@ -159,13 +159,45 @@ def test_two_processes_learn_alike(alone, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_ends_the_other_with_an_error(tmp_path):
+def test_a_damaged_checkpoint_is_set_aside_by_two_processes(alone, tmp_path):
+    written(tmp_path, mesh=MESH)
+    finished(*two_processes(tmp_path, ["-m", "jconv", "train", "tiny.yaml"]))
+    run = tmp_path / "runs" / "tiny"
+    (run / "summary.json").unlink()
+    for path in (run / "checkpoints" / "000020").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[::-1])
+    finished(*two_processes(tmp_path, ["-m", "jconv", "resume", str(run)]))
+    assert_same_curve(run, alone)
+    names = {path.name for path in (run / "checkpoints").iterdir()}
+    assert names == {"000010", "000020", "000020.unreadable"}
+
+
+@pytest.fixture
+def learning(tmp_path):
+    """Two processes that have come so far as to save what they learned, and their run."""
     written(tmp_path, mesh=MESH, steps=100_000, log=CONFIG["log"] | {"every": 100})
     processes = two_processes(tmp_path, ["-m", "jconv", "train", "tiny.yaml"])
     run, end = tmp_path / "runs" / "tiny", time.monotonic() + 120
     while not (run / "checkpoints" / "000010").exists():
         assert time.monotonic() < end and processes[0].poll() is None, processes[0].stderr.read()
         time.sleep(0.1)
+    return processes, run
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_of_two_processes_saves_and_ends_both(learning):
+    processes, run = learning
+    processes[1].terminate()
+    finished(*processes, seconds=10)
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["status"], summary["signal"]) == ("interrupted", "SIGTERM")
+    assert (run / "checkpoints" / f"{summary['steps']:06d}").is_dir()
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_ends_the_other_with_an_error(learning):
+    processes, _ = learning
     processes[1].kill()
     processes[1].communicate()
     error = processes[0].communicate(timeout=90)[1]
