@@ -9,7 +9,7 @@ import optax
 import pytest
 from flax import nnx
 
-from jconv.nn import Conv
+from jconv.nn import Conv, Sequential
 from jconv.train import TrainConfig, train
 from jconv.train.augment import augmented, cutout, flip, mixup
 from jconv.train.config import Augment
@@ -22,7 +22,7 @@ from jconv.train.losses import (
     smoothed,
 )
 from jconv.train.rule import build_rule, build_schedule
-from jconv.train.step import Learner
+from jconv.train.step import Learner, evaluate
 from jconv.train.training import Training
 
 TINY = {
@@ -126,12 +126,32 @@ def kernel(state):
 
 def test_the_mean_of_the_weights_is_what_is_evaluated(rng):
     learner, state, x, y = regression(rng, mean_decay=0.75)
-    after, _ = learner.step(state, x, y, jax.random.key(0))
-    expected = 0.75 * kernel(state) + 0.25 * kernel(after)
-    np.testing.assert_allclose(jax.tree.leaves(after.mean)[0], expected, rtol=1e-5, atol=1e-7)
-    evaluated, trained = (learner.model(after, evaluation=e).kernel[...] for e in (True, False))
+    first, _ = learner.step(state, x, y, jax.random.key(0))
+    np.testing.assert_allclose(learner.model(first).kernel[...], kernel(first), rtol=1e-6)
+    second, _ = learner.step(first, x, y, jax.random.key(0))
+    expected = (0.75 * kernel(first) + kernel(second)) / 1.75  # nothing of what was there before
+    evaluated, trained = (learner.model(second, evaluation=e).kernel[...] for e in (True, False))
     np.testing.assert_allclose(evaluated, expected, rtol=1e-5, atol=1e-7)
-    np.testing.assert_array_equal(trained, kernel(after))
+    np.testing.assert_array_equal(trained, kernel(second))
+    figures = evaluate(learner, second, x, y, np.ones(8, bool))
+    errors = (learner.model(second)(x) - y) ** 2
+    np.testing.assert_allclose(figures["loss"], 8 * np.mean(errors), rtol=1e-5)
+
+
+def test_statistics_of_norms_are_those_of_the_mean_of_the_weights(rng):
+    layers = Sequential(
+        [nnx.BatchNorm(1, momentum=0.5, rngs=nnx.Rngs(0)), nnx.Dropout(0.5, rngs=nnx.Rngs(1))]
+    )
+    learner, state = Learner.of(
+        [layers], optax.sgd(0.1), loss=mean_squared_error, classes=1, mean_decay=0.75
+    )
+    x, y = (rng.normal(3.0, size=(8, 4, 4, 1)).astype("float32") for _ in range(2))
+    first, _ = learner.step(state, x, y, jax.random.key(0))
+    second, _ = learner.step(first, x, y, jax.random.key(0))
+    one, other = (learner.model(s, evaluation=False).layers[0].mean[...] for s in (first, second))
+    assert abs(other - one) > 0.1
+    evaluated = learner.model(second).layers[0].mean[...]
+    np.testing.assert_allclose(evaluated, (0.75 * one + other) / 1.75, rtol=1e-5)
 
 
 def test_layers_compute_in_bfloat16_and_weights_stay_in_float32(rng):

@@ -6,6 +6,7 @@ which ends early where a loss or gradient is not finite; how many it takes is a 
 given, so that every run of steps is the same program, and has the same bits, however it is cut.
 """
 
+import math
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -26,6 +27,34 @@ Metrics = dict[str, Float[Array, "..."]]
 Key = Shaped[Array, "..."]
 
 
+class Mean(NamedTuple):
+    """A network averaged over the steps so far, each of which counts a little less than the next.
+
+    Attributes:
+      parameters: of the network.
+      rest: the statistics of norms, which must suit the parameters; all else as it is now.
+      steps: how many it is of.
+    """
+
+    parameters: Any
+    rest: Any
+    steps: Int[Array, "..."]
+
+    def with_one_more(self, parameters, rest, decay: float) -> "Mean":
+        """The mean of one more step, the steps before it counting `decay` times as much as they
+        did; their weights together are 1 from the first step on."""
+        steps = self.steps + 1
+        share = (1 - decay) / -jnp.expm1(steps * math.log(decay))
+
+        def averaged(old, new):
+            if not jnp.issubdtype(new.dtype, jnp.floating):
+                return new
+            return (old + share * (new - old)).astype(new.dtype)
+
+        new = jax.tree.map(averaged, (self.parameters, self.rest), (parameters, rest))
+        return Mean(*new, steps)
+
+
 class State(NamedTuple):
     """All that a step changes. With several replicates every array has one more axis, the first.
 
@@ -33,13 +62,18 @@ class State(NamedTuple):
       parameters: what is learned.
       rest: what layers keep beside it, such as the statistics of norms and random streams.
       rule: what the optimizer keeps.
-      mean: a running mean of the parameters; empty where none is asked for.
+      mean: the network averaged over the steps; None where that is not asked for.
     """
 
     parameters: Any
     rest: Any
     rule: Any
-    mean: Any
+    mean: Mean | None
+
+    @property
+    def judged(self) -> tuple[Any, Any]:
+        """Parameters and rest of the network that is judged: their mean if there is one."""
+        return (self.parameters, self.rest) if self.mean is None else self.mean[:2]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +88,7 @@ class Learner:
       classes: outputs of the network.
       augment: what is done to images.
       label_smoothing: share of a label that is spread over all classes.
-      mean_decay: of the running mean of the parameters; 0 for none.
+      mean_decay: how much less each step counts than the next in a mean of the network; 0 for none.
       precision: dtype in which layers compute.
       replicates: how many states are one.
       sharding: how the images of a batch, and its targets, lie on devices; None for one device.
@@ -87,14 +121,14 @@ class Learner:
 
     def _first_state(self, parameters, rest) -> State:
         # Copies: what a step is given is given up.
-        parameters, rest = jax.tree.map(jnp.copy, (parameters, rest))
-        mean = jax.tree.map(jnp.copy, parameters) if self.mean_decay else ()
+        copied = lambda: jax.tree.map(jnp.copy, (parameters, rest))
+        mean = Mean(*copied(), steps=jnp.zeros((), jnp.int32)) if self.mean_decay else None
+        parameters, rest = copied()
         return State(parameters, rest, self.optimizer.init(parameters), mean)
 
     def model(self, state: State, *, evaluation: bool = True, replicate: int = 0) -> Any:
-        """The network as it is in a state, with the mean of its parameters if there is one."""
-        parameters = state.mean if evaluation and self.mean_decay else state.parameters
-        parts = (parameters, state.rest)
+        """The network as it is in a state; in evaluation its mean, if there is one."""
+        parts = state.judged if evaluation else (state.parameters, state.rest)
         if self.replicates > 1:
             parts = jax.tree.map(lambda array: array[replicate], parts)
         graph = self.graph_in_evaluation if evaluation else self.graph
@@ -149,8 +183,8 @@ class Learner:
         updates, rule = self.optimizer.update(gradient, state.rule, state.parameters)
         parameters = optax.apply_updates(state.parameters, updates)
         mean = state.mean
-        if self.mean_decay:
-            mean = optax.incremental_update(parameters, mean, 1 - self.mean_decay)
+        if mean is not None:
+            mean = mean.with_one_more(parameters, rest, self.mean_decay)
         figures = {"loss": loss, **accuracy(outputs, targets)}
         figures["grad_norm"] = optax.tree.norm(gradient)
         return State(parameters, rest, rule, mean), figures
@@ -231,8 +265,8 @@ def evaluate(
     inputs, targets = learner.spread(inputs, targets)
 
     def one(state):
-        parameters = state.mean if learner.mean_decay else state.parameters
-        model = nnx.merge(learner.graph_in_evaluation, learner._cast(parameters), state.rest)
+        parameters, rest = state.judged
+        model = nnx.merge(learner.graph_in_evaluation, learner._cast(parameters), rest)
         outputs = model(learner._cast(inputs)).astype(jnp.float32)
         each = jax.vmap(lambda y, t: learner.loss(y[None], t[None]))(outputs, targets)
         figures = {"loss": jnp.sum(each * real)}

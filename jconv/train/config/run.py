@@ -49,7 +49,7 @@ class TrainConfig(Section):
     schedule: Schedule = Constant()
     clip_norm: Positive | None = None  # of the gradient over all parameters
     accumulate: Count = 1  # steps whose gradients make one update
-    ema: Share = 0.0  # decay of a running mean of the weights, which is then what is evaluated
+    ema: Share = 0.0  # decay of a running mean of weights and statistics, which is then evaluated
     precision: Literal["float32", "bfloat16"] = "float32"  # of the layers; weights stay in float32
     steps: Count
     batch_size: Count = 64
