@@ -1,9 +1,11 @@
 """Blocks and rows that `merge` makes one convolution of, and those that it refuses."""
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from structures import Halved, Residual, rngs, same
 
+import jconv
 from jconv import nn
 
 
@@ -342,6 +344,12 @@ REFUSED = {
         [
             nn.Conv(4, 3, (1, 3), rngs=rngs()),
             nn.Conv(3, 2, (3, 1), padding_mode="circular", rngs=rngs()),
+        ]
+    ),
+    "its border, 'circular', continues what comes before, not the input": lambda: nn.Sequential(
+        [  # the other side repeats zeros, but a row further out there would be pixels
+            nn.Conv(4, 3, (2, 1), padding=((3, 0), (0, 0)), use_bias=False, rngs=rngs()),
+            nn.Conv(3, 2, (2, 1), padding=((0, 1), (0, 0)), padding_mode="circular", rngs=rngs()),
         ]
     ),
     "zeros are padded where the border of what comes before is 'circular'": lambda: nn.Sequential(

@@ -78,7 +78,7 @@ DTYPES = [None] * 12 + [jnp.float32, jnp.bfloat16]
 def convolutions(draw, width, channels=CHANNELS):
     size = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
     groups = draw(st.sampled_from([1, 1, 2, 4]))
-    pads = ["SAME", "SAME", "VALID", 0, 1, ((1, 0), (0, 2)), ((0, -1), (2, 0))]
+    pads = ["SAME", "SAME", "VALID", 0, 1, ((1, 0), (0, 2)), ((0, -1), (2, 0)), ((0, 1), (3, 0))]
     padding = draw(st.sampled_from([*pads, "CIRCULAR", "REFLECT"]))
     modes = ["zeros"] * 5 + ["circular", "replicate"]
     return draw(st.sampled_from([nn.Conv] * 15 + [Halved]))(
@@ -256,7 +256,10 @@ def _falsehood(reason, model):
     if "nonlinear" in reason:
         return f"{reason}; but it is linear" if is_affine(never_dead(model)) else ""
     if "is not that of before" in reason:
-        return "" if len({*map(border_of, modules)}) > 1 else f"{reason}; but all are alike"
+        borders = {*map(border_of, convs)}
+        if any(isinstance(module, nn.NormPad | nn.AvgPool) for module in modules):
+            borders.add("zeros")
+        return "" if len(borders) > 1 else f"{reason}; but all are alike"
     model = never_dead(model)  # what is dead is the same everywhere
     # Of a period a convolution makes a period: only sizes tell its border from zeros.
     if any(word in reason for word in ("'s size", "the size", "'circular'", "'reflect'")):
@@ -275,13 +278,11 @@ def sees_fewer(pool):
     return any(np.any(counting(jnp.ones((1, *size, 1))) != 1) for size in SIZES)
 
 
-def border_of(module):
+def border_of(conv):
     """What lies beyond the border, in its own word."""
-    if not isinstance(module, nnx.Conv):
-        return "zeros"
-    if module.padding in FLAX_BORDERS:
-        return module.padding.lower()
-    return module.conv_general_dilated.padding_mode
+    if conv.padding in FLAX_BORDERS:
+        return conv.padding.lower()
+    return conv.conv_general_dilated.padding_mode
 
 
 def neighbours(model):

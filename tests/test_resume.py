@@ -1,5 +1,6 @@
 """Runs that were ended, killed or damaged, and what becomes of them."""
 
+import contextlib
 import json
 import os
 import re
@@ -16,7 +17,8 @@ from at_step import at_step
 from flax import nnx
 
 from jconv.cli import main
-from jconv.train import RunFailed, TrainConfig, loop, resume, train
+from jconv.train import RunFailed, TrainConfig, checkpoint, loop, resume, train
+from jconv.train.interrupt import CutShort
 from jconv.train.log import rewind
 from jconv.train.run_folder import RunBusy, locked
 from jconv.train.step import first_bad_layer
@@ -309,6 +311,40 @@ def test_an_evaluation_that_is_cut_short_twice(whole, tmp_path, monkeypatch):
         with pytest.raises(RunFailed):
             resume(run, tell=lambda _: None)
     assert logged(run)[-1].keys() == logged(whole)[-1].keys()
+    resume(run, tell=lambda _: None)
+    assert_same_bits(run, whole)
+
+
+@pytest.mark.parametrize("when", ["never", "while it was judged", "later"])
+def test_the_best_checkpoint_stays_besides_the_newest(when, tmp_path, monkeypatch):
+    changes = {"steps": 60, "checkpoints": {"every": 10, "keep": 1}}
+
+    cuts = [CutShort] if when == "while it was judged" else []
+
+    def figures(self, split, asked):
+        if cuts and self.step == 20:
+            raise cuts.pop()
+        return {"loss": np.array(0.1 if self.step == 20 else 1.0)}
+
+    monkeypatch.setattr(Training, "figures", figures)
+    with monkeypatch.context() as patch, contextlib.suppress(RunFailed):
+        if when == "later":
+            at_step(patch, 45, fail)
+        train(config(**changes), runs=tmp_path)
+    run = tmp_path / "tiny"
+    if when != "never":
+        resume(run, tell=lambda _: None)
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"000020", "000060"}
+
+
+def test_a_checkpoint_of_other_arrays_is_refused_and_stays(whole, tmp_path, monkeypatch):
+    run = ended(tmp_path, monkeypatch, 25)
+    before = logged(run)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_layout", lambda arrays: "another")
+        with pytest.raises(ValueError, match="step 20 holds other arrays"):
+            resume(run)
+    assert logged(run) == before
     resume(run, tell=lambda _: None)
     assert_same_bits(run, whole)
 

@@ -143,6 +143,8 @@ def test_a_range_of_what_the_config_leaves_out_is_whole_only_where_it_must_be(co
     words = ["--clip_norm", "1..5", "--early_stopping.patience", "1..5"]
     (norm, patience), _ = read_axes(words, config)
     assert (norm.whole, patience.whole) == (False, True)
+    words = ["--data.kind", "photos,filtered_photos", "--data.patches", "100..900"]
+    assert read_axes(words, config)[0][1].whole
 
 
 def test_random_points_are_different_and_fewer_are_the_first_of_more(config):

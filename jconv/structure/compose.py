@@ -19,6 +19,8 @@ import numpy as np
 from jconv.structure.affine import Affine, Refused, of_constant, pads_any, regrouped, widened
 from jconv.window import Pads
 
+Pair = tuple[int, int]  # pixels before and after an axis
+
 
 def of_the_same_channels(first: Affine, second: Affine) -> tuple[Affine, Affine]:
     """Both, where either may stand for any number of channels.
@@ -103,7 +105,8 @@ def _continues_input(first: Affine, second: Affine, own: Pads, more: Pads) -> bo
 
 
 def _continues_zeros(first: Affine, second: Affine, own: Pads, more: Pads) -> bool:
-    """Whether all that `second` repeats at its border is what `first` makes of padded zeros."""
+    """Whether all that `second` repeats at its border is what `first` makes of padded zeros, and
+    would be so further out."""
     if first.mode != "zeros" or second.mode == "zeros":
         return False
     for (low, high), sides, taps, step in zip(own, more, first.taps, first.stride, strict=True):
@@ -120,6 +123,8 @@ def _continues_zeros(first: Affine, second: Affine, own: Pads, more: Pads) -> bo
         crops = min(sides) < 0 and second.mode != "replicate"
         if max(sides) > 0 and (crops or before < repeated[0] or after < repeated[1]):
             return False
+        if _sees_pixels_beyond((low, high), sides, taps, step):
+            return False
     return True
 
 
@@ -132,8 +137,13 @@ def _check_padded(first: Affine, second: Affine, own: Pads, more: Pads) -> None:
     for (low, high), (more_low, more_high), taps, step in zip(
         own, more, first.taps, first.stride, strict=True
     ):
-        if (more_low > 0 and low < taps - step) or (more_high > 0 and high < taps - 1):
+        if _sees_pixels_beyond((low, high), (more_low, more_high), taps, step):
             raise Refused("zeros are padded where what comes before sees pixels of the border")
+
+
+def _sees_pixels_beyond(own: Pair, more: Pair, taps: int, step: int) -> bool:
+    """Whether one place further out, on a side that is padded again, is other than zeros."""
+    return (more[0] > 0 and own[0] < taps - step) or (more[1] > 0 and own[1] < taps - 1)
 
 
 def _convolved(a: np.ndarray, b: np.ndarray, stride: Sequence[int], groups: int) -> np.ndarray:

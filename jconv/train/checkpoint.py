@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import re
@@ -35,17 +36,11 @@ class Checkpoints:
 
     Args:
       folder: holds one folder for each step that was saved.
-      keep: how many of the newest stay; the one of the least validation loss stays besides.
+      keep: how many of the newest stay; the one that is said to be the best stays besides.
     """
 
     def __init__(self, folder: Path, *, keep: int):
-        newest = policies.LatestN(keep)
-        best = policies.BestN(
-            get_metric_fn=lambda metrics: metrics["validation_loss"],
-            reverse=True,
-            n=1,
-            keep_checkpoints_without_metrics=False,
-        )
+        self._best = _OneStep()
         self._folder = folder.resolve()
         if writes():
             # What a kill left half written. Orbax would remove it while the same step is written.
@@ -55,7 +50,9 @@ class Checkpoints:
             self._folder,
             options=ocp.CheckpointManagerOptions(
                 step_format_fixed_length=DIGITS,
-                preservation_policy=policies.AnyPreservationPolicy([newest, best]),
+                preservation_policy=policies.AnyPreservationPolicy(
+                    [policies.LatestN(keep), self._best]
+                ),
             ),
         )
 
@@ -66,24 +63,30 @@ class Checkpoints:
         with _writing():
             self._manager.close()
 
-    def save(
-        self, step: int, state: Any, facts: dict[str, Any], validation_loss: float | None = None
-    ) -> None:
+    def save(self, step: int, state: Any, facts: dict[str, Any], best: int | None = None) -> None:
         """Saves the state after `step`, with some facts as JSON; once only.
 
         What `state` holds is copied before this returns, and written while training goes on.
 
+        Args:
+          step: how many were taken.
+          state: after it.
+          facts: what else there is to know.
+          best: the step whose checkpoint stays though it is not of the newest.
+
         Raises:
           OSError: where the one before could not be written.
         """
+        self._best.step = best
         if step in self._manager.all_steps():
             return
-        metrics = None if validation_loss is None else {"validation_loss": validation_loss}
+        arrays = _named(state)
         written = ocp.args.Composite(
-            state=ocp.args.StandardSave(_named(state)), facts=ocp.args.JsonSave(facts)
+            state=ocp.args.StandardSave(arrays),
+            facts=ocp.args.JsonSave(facts | {"layout": _layout(arrays)}),
         )
         with _writing():
-            self._manager.save(step, args=written, metrics=metrics)
+            self._manager.save(step, args=written)
 
     def restore_newest(
         self,
@@ -105,7 +108,9 @@ class Checkpoints:
 
         Raises:
           NoCheckpoint: where there is none that can be read.
+          ValueError: where it is whole, and of another version of jconv.
         """
+        arrays = _named(state)
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 facts = self._read(step, "facts", ocp.args.JsonRestore())
@@ -113,8 +118,13 @@ class Checkpoints:
                 self._set_aside(step, error, tell)
                 continue
             check(facts)
+            if facts.get("layout") != _layout(arrays):
+                raise ValueError(
+                    f"the checkpoint of step {step} holds other arrays than are saved now. Resume "
+                    f"it with the version of jconv that is in the run's environment.json."
+                )
             try:
-                found = self._read(step, "state", ocp.args.StandardRestore(_named(state)))
+                found = self._read(step, "state", ocp.args.StandardRestore(arrays))
             except _Unreadable as error:
                 self._set_aside(step, error, tell)
                 continue
@@ -141,6 +151,15 @@ class Checkpoints:
         self._manager.reload()
 
 
+class _OneStep(policies.PreservationPolicy):
+    """Keeps the checkpoint of one step."""
+
+    step: int | None = None
+
+    def should_preserve(self, checkpoints, *, context) -> list[bool]:
+        return [checkpoint.step == self.step for checkpoint in checkpoints]
+
+
 @contextlib.contextmanager
 def _writing() -> Iterator[None]:
     """Tells an error of the system, such as a full disk, as what it is, and not as tensorstore."""
@@ -163,6 +182,11 @@ def _named(state) -> dict[str, jax.Array]:
         f"{i:05d}.{jax.tree_util.keystr(path, simple=True, separator='.')}": numbers(x)
         for i, (path, x) in enumerate(leaves)
     }
+
+
+def _layout(arrays: dict[str, jax.Array]) -> str:
+    """Tells states of other arrays from one another."""
+    return hashlib.sha256("\n".join(arrays).encode()).hexdigest()[:16]
 
 
 def _like(own, restored):

@@ -180,7 +180,9 @@ def _learn(training: Training, run: Path, summary: dict, asked: list) -> str:
             if (heard or early) and not last:
                 log.kernels(step, training.kernels())
             if heard or early or last or step % config.checkpoints.every == 0:
-                checkpoints.save(step, training.state, training.facts, validation_loss)
+                if validation_loss is not None:
+                    training.best_saved = min(training.best_saved, (validation_loss, step))
+                checkpoints.save(step, training.state, training.facts, training.best_saved[1])
             if early:
                 return "early"
             if heard and (not last or training.unjudged is not None):
@@ -194,7 +196,7 @@ def _saved_when_bad(training: Training, checkpoints: Checkpoints):
     try:
         yield
     except NotFinite:
-        checkpoints.save(training.step, training.state, training.facts)
+        checkpoints.save(training.step, training.state, training.facts, training.best_saved[1])
         raise
 
 
@@ -209,7 +211,9 @@ def _calls(
     at_once = 1
     progress.advance(training.step)
     if training.unjudged is not None:
-        yield _judged(training, log, progress, training.unjudged, asked)
+        with clock.stopped():
+            made_up_for = _judged(training, log, progress, training.unjudged, asked)
+        yield made_up_for
     while training.step < config.steps:
         first = training.step + 1
         stop = _next_stop(config, training.step)

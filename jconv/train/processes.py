@@ -66,7 +66,7 @@ def agreed(asked: list[int], steps_at_once: int) -> tuple[list[int], int]:
       steps_at_once: that it would take in its next call.
     """
     if jax.process_count() == 1:
-        return asked, steps_at_once
+        return list(asked), steps_at_once
     own = np.array([max(asked, default=0), -steps_at_once], np.int32)
     signal, steps = multihost_utils.process_allgather(own).max(0).tolist()
     return ([signal] if signal else []), -steps

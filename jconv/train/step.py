@@ -32,7 +32,8 @@ class Mean(NamedTuple):
 
     Attributes:
       parameters: of the network.
-      rest: the statistics of norms, which must suit the parameters; all else as it is now.
+      rest: numbers that layers keep, such as the statistics of norms, which must suit the
+        parameters; random streams are those of now.
       steps: how many it is of.
     """
 
@@ -88,7 +89,7 @@ class Learner:
       classes: outputs of the network.
       augment: what is done to images.
       label_smoothing: share of a label that is spread over all classes.
-      mean_decay: how much less each step counts than the next in a mean of the network; 0 for none.
+      mean_decay: what a step counts by the side of the next in a mean of the network; 0 for none.
       precision: dtype in which layers compute.
       replicates: how many states are one.
       sharding: how the images of a batch, and its targets, lie on devices; None for one device.

@@ -29,6 +29,7 @@ Figures = dict[str, np.ndarray]  # a number each, or one for each replicate
 
 MOST_AT_ONCE = 256  # steps of one call
 EVALUATED_AT_ONCE = 2  # batches: with neither more memory nor more time than a step
+LEAST_EVALUATED_AT_ONCE = 64  # examples
 
 
 class NotFinite(ArithmeticError):
@@ -48,6 +49,7 @@ class Training:
       step: how many were taken.
       seconds: that they took, over all processes that had a part in the run.
       best: the least validation loss so far, and how many evaluations ago it was.
+      best_saved: the least validation loss of a checkpoint, and its step.
       unjudged: figures of the last step, where its evaluation was cut short.
     """
 
@@ -74,6 +76,7 @@ class Training:
         self.step = 0
         self.seconds = 0.0
         self.best: tuple[float, int] = (np.inf, 0)
+        self.best_saved: tuple[float, int] = (np.inf, 0)
         self.unjudged: dict[str, float] | None = None
 
     def _model(self, seed: int) -> nnx.Module:
@@ -154,8 +157,8 @@ class Training:
         """
         total: Figures = {}
         shares = self.config.mesh.data
-        at_once = min(EVALUATED_AT_ONCE * self.config.batch_size, len(split))
-        size = -(-at_once // shares) * shares
+        at_once = max(EVALUATED_AT_ONCE * self.config.batch_size, LEAST_EVALUATED_AT_ONCE)
+        size = -(-min(at_once, len(split)) // shares) * shares
         for start in range(0, len(split), size):
             cut_short(asked)
             indices = np.arange(start, start + size)
@@ -246,7 +249,8 @@ class Training:
         return {
             "config": self.config.model_dump(mode="json"),
             "seconds": round(self.seconds, 2),
-            "best": [best if np.isfinite(best) else None, ago],
+            "best": [_or_none(best), ago],
+            "best_saved": [_or_none(self.best_saved[0]), self.best_saved[1]],
             "unjudged": self.unjudged,
         }
 
@@ -254,8 +258,10 @@ class Training:
         """Brings the run to where it was when it was saved."""
         self.step, self.state, self.seconds = step, state, facts["seconds"]
         self.unjudged = facts["unjudged"]
-        best, ago = facts["best"]
-        self.best = (np.inf if best is None else best, ago)
+        self.best, self.best_saved = (
+            (np.inf if best is None else best, count)
+            for best, count in (facts["best"], facts["best_saved"])
+        )
 
 
 def rhythms(config: TrainConfig) -> tuple[int, ...]:
@@ -270,3 +276,8 @@ def _check_batch_size(batch_size: int, split: Split | Source) -> None:
             f"`batch_size` must be at most the number of training examples, {len(split)}. "
             f"Received: batch_size={batch_size}."
         )
+
+
+def _or_none(number: float) -> float | None:
+    """As JSON has no infinity."""
+    return number if np.isfinite(number) else None
