@@ -52,8 +52,8 @@ class Mean(NamedTuple):
                 return new
             return (old + share * (new - old)).astype(new.dtype)
 
-        new = jax.tree.map(averaged, (self.parameters, self.rest), (parameters, rest))
-        return Mean(*new, steps)
+        parameters, rest = jax.tree.map(averaged, self[:2], (parameters, rest))
+        return Mean(parameters, rest, steps)
 
 
 class State(NamedTuple):
