@@ -117,8 +117,9 @@ class Checkpoints:
             except _Unreadable as error:
                 self._set_aside(step, error, tell)
                 continue
+            layout = facts.pop("layout", None)
             check(facts)
-            if facts.get("layout") != _layout(arrays):
+            if layout != _layout(arrays):
                 raise ValueError(
                     f"the checkpoint of step {step} holds other arrays than are saved now. Resume "
                     f"it with the version of jconv that is in the run's environment.json."
