@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jconv.files import atomically
@@ -206,7 +205,7 @@ def _calls(
     """Yields after every call, of some steps, what was logged of the last of them, if anything,
     and the signals that any process got."""
     config, take = training.config, training.take_from()
-    schedule = build_schedule(config)
+    schedule = jax.jit(build_schedule(config))
     clock = _Clock(training.step)
     at_once = 1
     progress.advance(training.step)
@@ -232,7 +231,7 @@ def _calls(
                 if stop == 1 or evaluating or _due(config.log.every, stop, config):
                     line = spread({name: values[count - 1] for name, values in metrics.items()})
                     rate = schedule((stop - 1) // config.accumulate)
-                    line |= {"learning_rate": float(jnp.asarray(rate))}
+                    line |= {"learning_rate": float(rate)}
                     images = config.batch_size * config.replicates
                     line |= {"images_per_second": images * clock.steps_per_second()}
                     line |= spread(training.kernel_error())
