@@ -169,7 +169,7 @@ def _learn(training: Training, run: Path, summary: dict, asked: list) -> str:
             passed = time.perf_counter() - started
             training.seconds = before + passed
             if step > first:
-                summary.setdefault("first_call_seconds", round(passed, 2))  # it compiles the step
+                summary.setdefault("first_call_seconds", round(passed, 2))  # compiles
             summary |= training.so_far
             last = step == config.steps
             validation_loss = line.get("validation_loss")
@@ -206,6 +206,7 @@ def _calls(
     and the signals that any process got."""
     config, take = training.config, training.take_from()
     schedule = jax.jit(build_schedule(config))
+    training.try_evaluation()
     clock = _Clock(training.step)
     at_once = 1
     progress.advance(training.step)

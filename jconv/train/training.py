@@ -156,22 +156,32 @@ class Training:
           CutShort: once SIGTERM is among what this process, or another, is `asked`.
         """
         total: Figures = {}
-        shares = self.config.mesh.data
-        at_once = max(EVALUATED_AT_ONCE * self.config.batch_size, LEAST_EVALUATED_AT_ONCE)
-        size = -(-min(at_once, len(split)) // shares) * shares
-        for start in range(0, len(split), size):
+        for start in range(0, len(split), self._evaluated_at_once(split)):
             cut_short(asked)
-            indices = np.arange(start, start + size)
-            part = split.take(np.minimum(indices, len(split) - 1))
-            real = self.devices.everywhere(indices < len(split))
-            arrays = self.devices.everywhere((part.inputs, part.targets))
-            found = jax.device_get(evaluate(self.learner, self.state, *arrays, real))
+            found = self._evaluated(split, start)
             for name, value in found.items():
                 total[name] = total.get(name, 0) + value.astype(np.float64)
         total["loss"] = total["loss"] / len(split)
         if "right" in total:
             total["accuracy"] = total.pop("right") / len(split)
         return total
+
+    def try_evaluation(self) -> None:
+        """Evaluates one part of what validates, which compiles it: what fails does so at once."""
+        self._evaluated(self.data.validation, 0)
+
+    def _evaluated_at_once(self, split: Split | Source) -> int:
+        at_once = max(EVALUATED_AT_ONCE * self.config.batch_size, LEAST_EVALUATED_AT_ONCE)
+        shares = self.config.mesh.data
+        return -(-min(at_once, len(split)) // shares) * shares
+
+    def _evaluated(self, split: Split | Source, start: int) -> Figures:
+        """Sums over the examples from `start` on, as many as are evaluated at once."""
+        indices = np.arange(start, start + self._evaluated_at_once(split))
+        part = split.take(np.minimum(indices, len(split) - 1))
+        real = self.devices.everywhere(indices < len(split))
+        arrays = self.devices.everywhere((part.inputs, part.targets))
+        return jax.device_get(evaluate(self.learner, self.state, *arrays, real))
 
     def kernels(self, replicate: int = 0) -> dict[str, np.ndarray]:
         """The network's kernels."""
