@@ -169,7 +169,7 @@ def _learn(training: Training, run: Path, summary: dict, asked: list) -> str:
             passed = time.perf_counter() - started
             training.seconds = before + passed
             if step > first:
-                summary.setdefault("first_call_seconds", round(passed, 2))  # compiles
+                summary.setdefault("first_call_seconds", round(passed, 2))  # with compilation
             summary |= training.so_far
             last = step == config.steps
             validation_loss = line.get("validation_loss")

@@ -28,7 +28,7 @@ from jconv.train.step import Learner, evaluate, first_bad_layer
 Figures = dict[str, np.ndarray]  # a number each, or one for each replicate
 
 MOST_AT_ONCE = 256  # steps of one call
-EVALUATED_AT_ONCE = 4  # batches: they take about as long as a step, and less memory
+EVALUATED_AT_ONCE = 4  # batches: as many passes forward are about a step
 LEAST_EVALUATED_AT_ONCE = 64  # examples
 
 
