@@ -33,6 +33,7 @@ from jconv.sharding import may_split_space, output_sharding, placed_like, sharde
 from jconv.window import Window
 
 conv_p = Primitive("jconv_conv")
+GPUS = {"cuda": "gpu", "rocm": "gpu"}  # platforms that programs are lowered for
 
 
 def convolve(
@@ -86,7 +87,7 @@ def _evaluate(x, kernel, *, spread: bool, **params):
 
 
 def _on_one_device(
-    x, kernel, *, window, algorithm, tolerance, precision, preferred_element_type, **_
+    x, kernel, *, window, algorithm, tolerance, precision, preferred_element_type, platforms, **_
 ):
     def run(algorithm: Algorithm):
         return lambda x, kernel: algorithm(
@@ -96,16 +97,14 @@ def _on_one_device(
     if algorithm != "auto":
         return run(algorithm)(x, kernel)
     problem = Problem.of(x, kernel, window, preferred_element_type)
-    backend = jax.default_backend()
-    on_cpu, elsewhere = (
-        choose(problem, platform, tolerance).algorithm
-        for platform in ("cpu", "gpu" if backend == "cpu" else backend)
-    )
-    if on_cpu == elsewhere:
-        return run(ALGORITHMS[on_cpu])(x, kernel)
-    return lax.platform_dependent(
-        x, kernel, cpu=run(ALGORITHMS[on_cpu]), default=run(ALGORITHMS[elsewhere])
-    )
+    chosen = {
+        platform: choose(problem, GPUS.get(platform, platform), tolerance).algorithm
+        for platform in platforms
+    }
+    if len(set(chosen.values())) == 1:
+        return run(ALGORITHMS[chosen[platforms[0]]])(x, kernel)
+    runs = {platform: run(ALGORITHMS[name]) for platform, name in chosen.items()}
+    return lax.platform_dependent(x, kernel, **runs)
 
 
 @conv_p.def_abstract_eval
@@ -127,7 +126,8 @@ def _output_shape(x, kernel, window: Window):
 def _eager(x, kernel, **params):
     """Outside of `jit`, as when a gradient is pulled back eagerly."""
     if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
-        return _evaluate(x, kernel, spread=False, **params)
+        platforms = (jax.default_backend(),)
+        return _evaluate(x, kernel, spread=False, platforms=platforms, **params)
     return _compiled(x, kernel, **params)
 
 
@@ -148,7 +148,8 @@ _compiled = jax.jit(
 def _lower(context: mlir.LoweringRuleContext, x, kernel, **params):
     # Of a program that XLA partitions; inside of `shard_map` the context is another.
     devices = getattr(context.module_context.axis_context, "num_devices", None) or 1
-    evaluate = partial(_evaluate, spread=devices > 1, **params)
+    platforms = tuple(context.platforms or context.module_context.platforms)
+    evaluate = partial(_evaluate, spread=devices > 1, platforms=platforms, **params)
     return mlir.lower_fun(evaluate, multiple_results=False)(context, x, kernel)
 
 

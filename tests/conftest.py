@@ -18,6 +18,14 @@ if MADE_HERE:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 
 
+def pytest_configure():
+    import jax  # which reads the variables above
+
+    if jax.default_backend() != "cpu":
+        # Accelerators round what they multiply to 10 bits or fewer, unless they are told not to.
+        jax.config.update("jax_default_matmul_precision", "highest")
+
+
 def pytest_unconfigure():
     shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
     if MADE_HERE:

@@ -1,14 +1,20 @@
 """The algorithms that tests go through, by name."""
 
+import jax
 import pytest
 
 import jconv
+
+on_a_cpu = pytest.mark.skipif(
+    jax.default_backend() != "cpu", reason="is about the CPU: what is known of it, or its bits"
+)
 
 # `separable` is exact for kernels of the rank asked for: here, of any.
 EXACT = {**jconv.ALGORITHMS, "separable": jconv.Separable(rank=64)}
 ENTRIES = {**EXACT, "auto": "auto"}
 # Small blocks, so that small cases need many of them.
 VARIANTS = {
+    "xla-for-cudnn": jconv.Xla(cudnn=True),
     "im2col-blocks": jconv.Im2col(workspace=256),
     "winograd-f2-blocks": jconv.Winograd(tile=2, block=512),
     "fft-blocks": jconv.FFT(block=512),

@@ -71,8 +71,8 @@ def test_torch_computes_the_same(layer):
     expected = [np.moveaxis(y, -1, 1), np.moveaxis(x_bar, -1, 1),
                 np.moveaxis(kernel_bar[tuple(turned)], order, (0, 1))]  # fmt: skip
     for wanted, got in zip(expected, theirs["gradients"](), strict=True):
-        np.testing.assert_allclose(got.detach().numpy(), wanted, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(theirs["forward"]().numpy(), expected[0], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(got.detach().cpu().numpy(), wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(theirs["forward"]().cpu().numpy(), expected[0], rtol=1e-4, atol=1e-4)
 
 
 def test_there_are_layers_of_every_kind():
@@ -208,13 +208,13 @@ def test_a_race_is_of_every_algorithm(layer):
     problem = problems_of(layer)[-1]
     found = race(problem, budget=0, final=True)
     assert set(found.seconds) == set(contenders(problem))
-    assert found.chosen == choose(problem, "cpu").algorithm
+    assert found.chosen == choose(problem, jax.default_backend()).algorithm
     assert all(1e-7 < seconds < 10 for seconds in found.seconds.values())
 
 
 def test_the_regret_of_a_race_is_that_of_the_final(monkeypatch):
     problem, raced = problems_of(SMALL[0])[0], []
-    chosen = choose(problem, "cpu").algorithm
+    chosen = choose(problem, jax.default_backend()).algorithm
 
     def measured(calls, **options):
         raced.append(set(calls))

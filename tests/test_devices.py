@@ -25,6 +25,7 @@ CONFIG = {
     "checkpoints": {"every": 10, "keep": 2},
 }
 MESH = {"data": 4, "height": 2}
+EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,7 @@ def test_neighbouring_rows_are_exchanged_and_no_activation_is_gathered(what, tmp
     process = subprocess.run(
         [sys.executable, "-c", PROGRAM, what],
         cwd=tmp_path,
-        env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
+        env=os.environ | EIGHT,
         capture_output=True,
         text=True,
         check=True,

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from entries import on_a_cpu
 from flax import nnx
 from jax import lax
 
@@ -26,6 +27,7 @@ def convolve(x, kernel):
     )
 
 
+@on_a_cpu
 def test_what_lax_convolves_is_listed_as_accelerate_would_do_it():
     (found,) = jconv.inspect(convolve)(X, KERNEL).convolutions
     assert found.place.where.startswith("test_inspection.py:") and "(convolve)" in found.place.where
@@ -182,6 +184,7 @@ def test_a_model_in_training_is_inspected_and_left_as_it_was(algorithm):
         assert jconv.inspect(shapes)(X).convolutions[0].problem == found.problem
 
 
+@on_a_cpu
 def test_of_branches_the_dearest_counts():
     inner = lambda x, k: lax.cond(x.sum() > 1, convolve, lambda x, k: 0 * convolve(x, k), x, k)
     dear = lambda x, k: convolve(x, k) + inner(x, k)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from at_step import at_step
+from entries import on_a_cpu
 from flax import nnx
 
 from jconv.cli import main
@@ -396,6 +397,7 @@ sys.exit(main())
 """
 
 
+@on_a_cpu
 @pytest.mark.parametrize(
     "most", [12_000, *(pytest.param(n, marks=pytest.mark.slow) for n in (3_000, 40_000))]
 )

@@ -217,7 +217,9 @@ def test_an_algorithm_is_used_where_it_can_and_a_plan_is_held_to():
 @pytest.mark.parametrize("dtype", ["int4", "int8", "float8_e4m3fn", "bfloat16", "complex64"])
 def test_every_dtype_of_lax(dtype):
     x, kernel = jnp.ones((1, 6, 6, 1), dtype), jnp.ones((3, 3, 1, 1), dtype)
-    y, expected = jconv.accelerate(convolve)(x, kernel), convolve(x, kernel)
+    y = jconv.accelerate(convolve)(x, kernel)
+    with jax.default_device(jax.devices("cpu")[0]):  # `lax` has some of them there alone
+        expected = convolve(jnp.ones_like(x), jnp.ones_like(kernel))
     assert y.dtype == expected.dtype
     np.testing.assert_array_equal(y.astype("complex64"), expected.astype("complex64"))
 

@@ -1,8 +1,10 @@
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
 import pytest
+from entries import on_a_cpu
 
 import jconv
 from jconv.algorithms.algorithm import Problem
@@ -80,6 +82,7 @@ def convolutions(f, *args):
     return jax.jit(f).lower(*args).as_text().count("stablehlo.convolution")
 
 
+@on_a_cpu
 def test_auto_lowers_each_of_the_three_convolutions_to_its_own_choice():
     x, kernel = jnp.ones((4, 14, 14, 8)), jnp.ones((3, 3, 1, 8))
     depthwise = lambda x, k: jconv.conv(x, k, groups=8).sum()
@@ -94,6 +97,60 @@ def test_auto_is_lowered_for_the_platform_that_will_run_it():
     on = lambda platform: jax.export.export(f, platforms=[platform])(x, kernel).mlir_module()
     assert "stablehlo.convolution" not in on("cpu")
     assert "stablehlo.convolution" in on("cuda")
+
+
+def convolutions_on_a_gpu(f, *arrays):
+    """As StableHLO has them: axes, window, counts and shapes."""
+    text = jax.export.export(jax.jit(f), platforms=["cuda"])(*arrays).mlir_module()
+    return sorted(re.findall(r"stablehlo.convolution\([^)]*\) (.*?)(?: loc.*)?$", text, re.M))
+
+
+@pytest.mark.parametrize(
+    "kernel, options",
+    [
+        ((3, 3, 1, 8), dict(groups=8)),
+        ((3, 3, 1, 8), dict(groups=8, stride=2)),
+        ((5, 5, 2, 8), dict(groups=4, stride=2, dilation=2)),
+        ((7, 7, 8, 4), dict(stride=2)),
+        ((1, 1, 8, 4), dict(stride=2)),
+    ],
+)
+def test_xla_knows_gradients_for_gpus_by_the_form_that_lax_gives_them(kernel, options):
+    x, kernel = jnp.ones((4, 15, 13, 8)), jnp.ones(kernel)
+    groups = options.get("groups", 1)
+    stride, dilation = ((options.get(name, 1),) * 2 for name in ("stride", "dilation"))
+    of_lax = lambda x, kernel: jax.lax.conv_general_dilated(
+        x, kernel, stride, "SAME", rhs_dilation=dilation, feature_group_count=groups,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )  # fmt: skip
+    ours, theirs = (
+        convolutions_on_a_gpu(lambda x, k, f=f: jax.vjp(f, x, k)[1](f(x, k)), x, kernel)
+        for f in (lambda x, k: jconv.conv(x, k, **options), of_lax)
+    )
+    assert len(ours) == 3
+    if groups > 1:  # XLA calls the input gradient a plain convolution, however its axes are named
+        plain = lambda one: "batch_group_count = 1 " in one and "stride" not in one
+        ours, theirs = ([one for one in found if not plain(one)] for found in (ours, theirs))
+    assert ours == theirs
+
+
+def test_pairs_are_groups_of_one_convolution_on_gpus():
+    x, kernel = jnp.ones((5, 2, 9, 9, 4)), jnp.ones((5, 3, 3, 4, 8))
+    (found,) = convolutions_on_a_gpu(jax.vmap(lambda x, k: jconv.conv(x, k)), x, kernel)
+    assert "feature_group_count = 5 " in found
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "xla", "phases", "split"])
+@pytest.mark.parametrize(
+    "dtype, rank", [("int8", 2), ("int32", 2), ("float8_e5m2", 2), ("float32", 4)]
+)
+def test_what_cudnn_lacks_is_no_convolution_on_gpus(dtype, rank, algorithm):
+    x, kernel = (
+        jnp.ones((*end, *(3,) * rank, *last), dtype) for end, last in (((1,), (2,)), ((), (2, 2)))
+    )
+    f = lambda x, k: jconv.conv(x, k, algorithm=algorithm)
+    assert not convolutions_on_a_gpu(f, x, kernel)
+    assert convolutions_on_a_gpu(f, *(jnp.ones((1, 3, 3, 2)), jnp.ones((3, 3, 2, 2))))
 
 
 @pytest.mark.parametrize("name, algorithm", jconv.ALGORITHMS.items())

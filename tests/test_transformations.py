@@ -230,7 +230,7 @@ def test_gradients_of_a_shared_kernel_are_summed_over_devices(names):
     flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
     done = subprocess.run(
         [sys.executable, "-c", SHARDED, *names],
-        env=os.environ | {"XLA_FLAGS": flags},
+        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
     )

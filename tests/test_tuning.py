@@ -15,7 +15,7 @@ from jconv.bench.random_layers import KINDS, random_layers
 from jconv.bench.tune import forget_choices, tune, tune_problems
 from jconv.cli import main
 from jconv.cost_model import model_of
-from jconv.selection import choose, contenders
+from jconv.selection import MEASURED, choose, contenders
 from jconv.train import TrainConfig, load_config
 from jconv.train.first_step import first_step
 from jconv.train.run_folder import environment
@@ -29,7 +29,10 @@ def problem(images=2, size=9, taps=3, groups=1, inputs=4, outputs=4):
     return Problem(window, 1, images, groups, inputs, outputs, f32, f32)
 
 
-def made(seconds, device="cpu", made_with=None):
+HERE, KIND = jax.default_backend(), jax.devices()[0].device_kind
+
+
+def made(seconds, device=KIND, made_with=None):
     """A table, of this jaxlib if nothing else is said."""
     return TuningTable(device, seconds, versions() if made_with is None else made_with)
 
@@ -58,9 +61,9 @@ def test_a_table_comes_back_as_it_was_written(table):
 def test_what_was_measured_goes_before_what_is_predicted(table):
     slow = dict.fromkeys(contenders(problem()), 1.0) | {"im2col": 1e-9}
     write_table(made({problem(): slow}), table)
-    choice = choose(problem(), "cpu")
+    choice = choose(problem(), HERE)
     assert choice.algorithm == "im2col" and "measured on this device" in choice.reason
-    assert "predicted" in choose(problem(images=3), "cpu").reason
+    assert choose(problem(images=3), HERE).known != MEASURED
     x, kernel = jnp.ones((2, 9, 9, 4)), jnp.ones((3, 3, 4, 4))
     assert jconv.choose(x, kernel) == choice
     lowered = jax.jit(jconv.conv).lower(x, kernel).as_text()
@@ -78,7 +81,7 @@ def test_tune_measures_what_a_function_convolves_and_keeps_what_was_there(table)
     assert problem(images=7) in tuned.seconds and len(tuned.seconds) == 3
     for asked, seconds in tuned.seconds.items():
         assert seconds["xla"] > 0
-        assert choose(asked, "cpu").algorithm == min(seconds, key=seconds.get)
+        assert choose(asked, HERE).algorithm == min(seconds, key=seconds.get)
 
 
 LOSS = lambda kernel: jconv.conv(jnp.ones((2, 9, 9, 4)), kernel).sum()
@@ -88,12 +91,12 @@ def test_this_process_goes_by_the_table_that_was_tuned_last(table, tmp_path):
     elsewhere, other, kernel = tmp_path / "t.json", problem(images=7), jnp.ones((3, 3, 4, 4))
     write_table(made({other: {"direct": 1e-9, "xla": 1.0}}), elsewhere)
     asked = jconv.tune(LOSS, budget=0.01)(kernel).seconds  # `JCONV_TUNING` names none so far
-    assert read_table(table).seconds == asked and "predicted" in choose(other, "cpu").reason
+    assert read_table(table).seconds == asked and choose(other, HERE).known != MEASURED
 
     tuned = jconv.tune(LOSS, path=elsewhere, budget=0.01)(kernel)
     assert set(tuned.seconds) == {other, *asked}
     for one, seconds in tuned.seconds.items():
-        choice = choose(one, "cpu")
+        choice = choose(one, HERE)
         assert "measured on this device" in choice.reason
         assert choice.algorithm == min(seconds, key=seconds.get)
     recorded = environment()["tuning_table"]
@@ -101,7 +104,7 @@ def test_this_process_goes_by_the_table_that_was_tuned_last(table, tmp_path):
 
     jconv.tune(LOSS, budget=0.01)(kernel)
     assert set(read_table(table).seconds) == set(asked)
-    assert "predicted" in choose(other, "cpu").reason
+    assert choose(other, HERE).known != MEASURED
 
 
 OLD = {"jax": "0.4.0", "jaxlib": "0.4.0"}
@@ -111,26 +114,27 @@ OLD = {"jax": "0.4.0", "jaxlib": "0.4.0"}
 def test_a_table_of_another_jaxlib_is_left_aside(table, made_with):
     write_table(made({problem(): {"im2col": 1e-9, "xla": 1.0}}, made_with=made_with), table)
     with pytest.warns(UserWarning, match="here.json was made with jaxlib"):
-        assert "predicted" in choose(problem(), "cpu").reason
-    assert "predicted" in choose(problem(images=3), "cpu").reason  # told once: warnings are errors
+        assert choose(problem(), HERE).known != MEASURED
+    # Told once: warnings are errors.
+    assert choose(problem(images=3), HERE).known != MEASURED
     assert environment()["tuning_table"] is None
     for _ in tune_problems([problem(images=5)], path=table, budget=0.01):
         pass
     assert list(read_table(table).seconds) == [problem(images=5)]
     assert read_table(table).made_with == versions()
-    assert "measured" in choose(problem(images=5), "cpu").reason
+    assert "measured" in choose(problem(images=5), HERE).reason
 
 
 def test_a_table_of_another_patch_release_counts(table):
     patch = {"jaxlib": ".".join([*versions()["jaxlib"].split(".")[:2], "99"])}
     write_table(made({problem(): {"im2col": 1e-9, "xla": 1.0}}, made_with=patch), table)
-    assert choose(problem(), "cpu").algorithm == "im2col"
+    assert choose(problem(), HERE).algorithm == "im2col"
 
 
 def test_a_folder_is_no_table(tmp_path, monkeypatch, table):
     monkeypatch.setenv("JCONV_TUNING", str(tmp_path))
     with pytest.raises(ValueError, match="`JCONV_TUNING` must be .* which is a folder"):
-        table_of("cpu")
+        table_of(HERE)
     with pytest.raises(ValueError, match="`path` must be the file .* which is a folder"):
         next(tune_problems([problem()], path=tmp_path, budget=0.01))
 
@@ -162,15 +166,15 @@ def test_a_file_that_is_no_table_is_told(table, content):
     table.parent.mkdir()
     table.write_bytes(content.encode("latin-1"))
     with pytest.raises(ValueError, match=r"here.json must be a tuning table"):
-        choose(problem(), "cpu")
+        choose(problem(), HERE)
 
 
 def test_a_table_of_another_device_or_none_is_told(table):
     with pytest.raises(ValueError, match="`JCONV_TUNING` must be the path of a tuning table"):
-        choose(problem(), "cpu")
+        choose(problem(), HERE)
     write_table(made({}, "abacus"), table)
-    with pytest.raises(ValueError, match="must be of this kind of device, 'cpu'"):
-        choose(problem(), "cpu")
+    with pytest.raises(ValueError, match=f"must be of this kind of device, '{KIND}'"):
+        choose(problem(), HERE)
     with pytest.raises(ValueError, match="`path` must be that of a table of this kind"):
         next(tune_problems([problem()], path=table, budget=0.01))
 

@@ -91,6 +91,12 @@ class Problem:
         return math.prod(self.window.taps) > math.prod(self.window.output)
 
     @cached_property
+    def is_kernel_gradient(self) -> bool:
+        """Whether it is likely to be one: it has more taps than outputs, and sums images."""
+        of_own_channels = self.groups > 1 and self.inputs == 1
+        return self.is_long and not (of_own_channels and self.images > 1)
+
+    @cached_property
     def sizes(self) -> tuple[int, int, int]:
         """Numbers in input, kernel and output."""
         w, each = self.window, self.pairs * self.groups

@@ -178,7 +178,7 @@ def _sum_of_matrix_products(x, kernel, window: Window, precision, dtype, unroll:
     def term(tap):
         return jnp.einsum(
             "bgn...c,bgcf->bgn...f",
-            strided(x, tap, window.output, window.dilation, window.stride, 3),
+            _factor(x, tap, window.output, window.dilation, window.stride, 3),
             _pick(kernel, tap, first=2),
             precision=precision,
             preferred_element_type=dtype,
@@ -196,7 +196,7 @@ def _each_output(x, kernel, window: Window, precision, dtype, unroll: int):
     equation = f"bn{spatial}gc,b{spatial}gcf->bngf"
 
     def inner(index):
-        patch = strided(x, index, window.taps, window.stride, window.dilation, 2)
+        patch = _factor(x, index, window.taps, window.stride, window.dilation, 2)
         return jnp.einsum(equation, patch, kernel, precision=precision,
                           preferred_element_type=dtype)  # fmt: skip
 
@@ -207,6 +207,14 @@ def _each_output(x, kernel, window: Window, precision, dtype, unroll: int):
         y = lax.map(inner, jnp.asarray(_places(window.output)))
     y = y.reshape(*window.output, *y.shape[1:])
     return jnp.moveaxis(y, (-4, -3), (0, 1))
+
+
+def _factor(x, index, count: Sizes, scale: Sizes, step: Sizes, first: int):
+    """What `strided` takes out, to be a factor of matrix products."""
+    part = strided(x, index, count, scale, step, first)
+    # The compiler for GPUs aborts over products of some slices with steps (jaxlib 0.11).
+    apart = jax.default_backend() == "gpu" and max(step) > 1
+    return lax.optimization_barrier(part) if apart else part
 
 
 def _accumulate(term: Callable, taps: Sizes, shape: Sizes, dtype, unroll: int, at_once: int = 0):

@@ -5,6 +5,13 @@ same form, so that they stay fast inside `scan` and `while`, where XLA's CPU com
 bring the permuted dimension numbers that JAX writes into this form (jax issue 12868).
 
 Wins on dense kernels of 1x1 to 5x5. Loses on depthwise kernels on CPU, to `direct`.
+
+On GPUs XLA hands convolutions to cuDNN, and tells gradients by the form that `lax` gives them: of
+kernels by the axes of images and channels, of strided inputs by a kernel that is reversed last.
+Written in the one form, kernel gradients of depthwise convolutions took up to 50 times as long on
+an H100. cuDNN sums no whole numbers but int8, and those with saturation, no 8-bit floats and no
+more than three spatial axes: there XLA refuses, or ends the process. These are products of patches,
+`im2col`.
 """
 
 from __future__ import annotations
@@ -23,7 +30,8 @@ from jconv.algorithms.algorithm import (
     Problem,
     accumulator,
 )
-from jconv.algorithms.space import padded
+from jconv.algorithms.im2col import Im2col
+from jconv.algorithms.space import merged, padded
 from jconv.window import Window
 
 # The plan of what `jconv.accelerate` puts in the place of `lax`; None for `lax` itself.
@@ -32,19 +40,34 @@ replacement = jax.make_user_context(None)
 
 @dataclass(frozen=True)
 class Xla(Algorithm):
-    """`lax.conv_general_dilated`; one call, or one for each of many kernels."""
+    """`lax.conv_general_dilated`.
+
+    Args:
+      cudnn: whether it is written as XLA knows cuDNN's calls by; None for where GPUs compute.
+    """
+
+    cudnn: bool | None = None
 
     def solve(self, x, kernel, window: Window, precision: Precision, dtype: jnp.dtype) -> jax.Array:
-        x, window = _cropped(x, window)
+        def elsewhere(x, kernel):
+            def one(x, kernel):
+                return _convolve(*_cropped(x, kernel, window), precision, accumulator(dtype))
 
-        def one(x, kernel):
-            return _convolve(x, kernel, window, precision, accumulator(dtype))
+            if x.shape[0] == 1:
+                y = one(x[0], kernel[0])[None]
+            else:
+                y = lax.map(lambda pair: one(*pair), (x, kernel))
+            return y.astype(dtype)
 
-        if x.shape[0] == 1:
-            y = one(x[0], kernel[0])[None]
-        else:
-            y = lax.map(lambda pair: one(*pair), (x, kernel))
-        return y.astype(dtype)
+        def on_gpus(x, kernel):
+            return _by_cudnn(x, kernel, window, precision, dtype)
+
+        cudnn = self.cudnn
+        if cudnn is None and _is_alike(Problem.of(x, kernel, window, dtype)):
+            cudnn = False
+        if cudnn is not None:
+            return (on_gpus if cudnn else elsewhere)(x, kernel)
+        return lax.platform_dependent(x, kernel, cuda=on_gpus, rocm=on_gpus, default=elsewhere)
 
     def regime(self, problem: Problem) -> str:
         what, window = super().regime(problem), problem.window
@@ -62,42 +85,135 @@ class Xla(Algorithm):
         return Cost(2 * problem.multiply_adds, problem.bytes, held)
 
 
-def _cropped(x, window: Window):
+def _worked_in(dtype: jnp.dtype, result: jnp.dtype) -> jnp.dtype:
+    """What operands are converted to, so that products are summed in the dtype of the result.
+
+    Products of 16-bit floats are summed in float32; every other dtype is converted first, since
+    XLA's convolutions want operands of the dtype they return.
+    """
+    return dtype if accumulator(dtype) == result else result
+
+
+def _cudnn_has(dtype: jnp.dtype, rank: int) -> bool:
+    """Whether cuDNN convolves numbers of `dtype`, complex ones by their parts, on so many axes."""
+    return jnp.issubdtype(dtype, jnp.inexact) and dtype.itemsize > 1 and rank <= 3
+
+
+def _is_alike(problem: Problem) -> bool:
+    """Whether it is written the same for cuDNN as for others."""
+    return (
+        problem.pairs == 1
+        and _cudnn_has(problem)
+        and not _is_kernel_gradient(problem)
+        and not _is_input_gradient(problem)
+    )
+
+
+def _cudnn_has(problem: Problem) -> bool:
+    """Whether cuDNN convolves numbers of this dtype, complex ones by their parts, on these axes."""
+    dtype = _worked_in(problem.dtype, problem.accumulator)
+    return jnp.issubdtype(dtype, jnp.inexact) and dtype.itemsize > 1 and problem.window.rank <= 3
+
+
+def _is_kernel_gradient(problem: Problem) -> bool:
+    """Whether to call it the gradient in a kernel."""
+    return problem.is_kernel_gradient and max(problem.window.input_dilation) == 1
+
+
+def _is_input_gradient(problem: Problem) -> bool:
+    """Whether to call it the gradient in the input of a dense convolution with strides."""
+    window = problem.window
+    no_other_gaps = max(window.stride) == max(window.dilation) == problem.groups == 1
+    return no_other_gaps and max(window.input_dilation) > 1
+
+
+def _by_cudnn(x, kernel, window: Window, precision: Precision, dtype: jnp.dtype):
+    """Convolves as XLA knows cuDNN's calls by; several pairs are groups of one call."""
+    if not _cudnn_has(Problem.of(x, kernel, window, dtype)):
+        return Im2col().solve(x, kernel, window, precision, dtype)
+    pairs, groups = kernel.shape[0], kernel.shape[-3]
+    # (b, n, *i, g, c) -> (n, *i, b g, c) and (b, *t, g, c, f) -> (*t, b g, c, f)
+    x, kernel = merged(jnp.moveaxis(x, 0, -3), x.ndim - 3), jnp.moveaxis(kernel, 0, -4)
+    kernel = merged(kernel, kernel.ndim - 4)
+    x, kernel, window = _cropped(x, kernel, window)
+    problem = Problem.of(x[None], kernel[None], window, dtype)
+    how = _convolve
+    if _is_kernel_gradient(problem):
+        how = _convolve_as_kernel_gradient
+    elif _is_input_gradient(problem):
+        how = _convolve_as_input_gradient
+    y = how(x, kernel, window, precision, accumulator(dtype)).astype(dtype)
+    y = y.reshape(*y.shape[:-2], pairs, groups, y.shape[-1])
+    return jnp.moveaxis(y, -3, 0)
+
+
+def _cropped(x, kernel, window: Window):
     """Crops first where padding is negative: XLA's CPU convolution of jaxlib 0.10 then reads
     past the end of the input."""
     if all(side >= 0 for pair in window.padding for side in pair):
-        return x, window
-    x = padded(x, window)
+        return x, kernel, window
+    x = padded(x[None], window)[0]
     none = ((0, 0),) * window.rank
-    window = replace(window, input=window.padded, padding=none, input_dilation=(1,) * window.rank)
-    return x, window
+    one = (1,) * window.rank
+    return x, kernel, replace(window, input=window.padded, padding=none, input_dilation=one)
+
+
+def _worked_in(dtype: jnp.dtype, result: jnp.dtype) -> jnp.dtype:
+    """What operands are converted to, so that products are summed in the dtype of the result.
+
+    Products of 16-bit floats are summed in float32; every other dtype is converted first, since
+    XLA's convolutions want operands of the dtype they return.
+    """
+    return dtype if accumulator(dtype) == result else result
 
 
 def _convolve(x, kernel, window: Window, precision: Precision, dtype: jnp.dtype):
     """Convolves (n, *input, g, c) with (*taps, g, c, f) to (n, *output, g, f)."""
     *_, groups, inputs, outputs = kernel.shape
-    # Products of 16-bit floats are summed in float32; every other dtype is converted first,
-    # since XLA's convolutions want operands of the dtype they return.
-    if accumulator(x.dtype) != dtype:
-        x, kernel = x.astype(dtype), kernel.astype(dtype)
-    x = x.reshape(*x.shape[:-2], groups * inputs)
+    x = merged(x, x.ndim - 2)
     kernel = jnp.swapaxes(kernel, -3, -2).reshape(*window.taps, inputs, groups * outputs)
-    spatial = tuple(range(1, window.rank + 1))
+    last = window.rank + 1
+    y = _lax(x, kernel, window, precision, dtype, (0, last), (last, window.rank), (0, last),
+             feature_group_count=groups)  # fmt: skip
+    return y.reshape(*y.shape[:-1], groups, outputs)
+
+
+def _convolve_as_kernel_gradient(x, kernel, window: Window, precision: Precision, dtype: jnp.dtype):
+    """The same, what `x` has for channels being images again, and groups being groups of images."""
+    *_, groups, _, outputs = kernel.shape
+    n, last = x.shape[0], window.rank + 1
+    x = merged(jnp.swapaxes(x, 0, -1), x.ndim - 2)  # (c, *input, g n)
+    kernel = merged(jnp.moveaxis(kernel, -2, 0), kernel.ndim - 2)  # (c, *taps, g f)
+    y = _lax(x, kernel, window, precision, dtype, (last, 0), (last, 0), (window.rank, last),
+             batch_group_count=groups)  # fmt: skip
+    return jnp.moveaxis(y.reshape(*window.output, n, groups, outputs), -3, 0)
+
+
+def _convolve_as_input_gradient(x, kernel, window: Window, precision: Precision, dtype: jnp.dtype):
+    """The same of one group, the last thing that is done to the kernel being to reverse it."""
+    last = window.rank + 1
+    forward = jnp.swapaxes(jnp.flip(kernel, range(window.rank)), -2, -1)[..., 0, :, :]
+    y = _lax(x[..., 0, :], lax.rev(forward, range(window.rank)), window, precision, dtype,
+             (0, last), (window.rank, last), (0, last))  # fmt: skip
+    return y[..., None, :]
+
+
+def _lax(x, kernel, window: Window, precision: Precision, dtype: jnp.dtype, *ends, **counts):
+    """`lax.conv_general_dilated`, each of `ends` being the axes of batch and feature, or of output
+    and input feature; the others are those of space."""
+    operands = _worked_in(x.dtype, dtype)
+    axes = range(window.rank + 2)
+    lhs, rhs, out = ((*two, *(axis for axis in axes if axis not in two)) for two in ends)
     with replacement(None):
-        y = lax.conv_general_dilated(
-            x,
-            kernel,
+        return lax.conv_general_dilated(
+            x.astype(operands),
+            kernel.astype(operands),
             window_strides=window.stride,
             padding=window.padding,
             lhs_dilation=window.input_dilation,
             rhs_dilation=window.dilation,
-            dimension_numbers=lax.ConvDimensionNumbers(
-                lhs_spec=(0, window.rank + 1, *spatial),
-                rhs_spec=(window.rank + 1, window.rank, *(axis - 1 for axis in spatial)),
-                out_spec=(0, window.rank + 1, *spatial),
-            ),
-            feature_group_count=groups,
+            dimension_numbers=lax.ConvDimensionNumbers(lhs, rhs, out),
             precision=precision,
             preferred_element_type=dtype,
+            **counts,
         )
-    return y.reshape(*y.shape[:-1], groups, outputs)

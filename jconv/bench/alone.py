@@ -26,19 +26,14 @@ def arrays(problem: Problem) -> tuple[jax.Array, jax.Array]:
         (problem.pairs, *window.taps, problem.groups, problem.inputs, problem.outputs),
     )
     x, kernel = (jnp.asarray(rng.normal(size=s), problem.dtype) for s in shapes)
-    if is_kernel_gradient(problem):
+    if problem.is_kernel_gradient:
         return jnp.swapaxes(x, 1, -1), jnp.moveaxis(kernel, -2, 1)
     return x, kernel
 
 
-def is_kernel_gradient(problem: Problem) -> bool:
-    """Whether a problem is likely to be one: it has more taps than outputs, and sums images."""
-    return problem.is_long and not (problem.groups > 1 and problem.inputs == 1)
-
-
 def call_of(algorithm: Algorithm, problem: Problem, x: jax.Array, kernel: jax.Array) -> Call:
     """A jitted call on what `arrays` returned, which waits for its result."""
-    turned = is_kernel_gradient(problem)
+    turned = problem.is_kernel_gradient
 
     @jax.jit
     def run(x, kernel):

@@ -110,8 +110,8 @@ def passes(layer: Layer, convolve: Convolve, arrays=None) -> dict[str, Call]:
 def torch_passes(layer: Layer) -> dict[str, Call]:
     """The same by torch, channels-last in memory; empty where it is missing or has no such call.
 
-    Torch maps over kernels by one call with all of them, and has no gradients of single examples
-    that one call would give.
+    It computes where JAX does: on the GPU if that is JAX's default device. Torch maps over kernels
+    by one call with all of them, and has no gradients of single examples that one call would give.
     """
     if importlib.util.find_spec("torch") is None or layer.examples:
         return {}
@@ -130,6 +130,11 @@ def torch_passes(layer: Layer) -> dict[str, Call]:
     else:
         kernel = np.moveaxis(kernel, (-1, -2), (0, 1))
     kernel = torch.from_numpy(np.ascontiguousarray(kernel))
+    on_gpu = jax.default_backend() == "gpu"
+    if on_gpu:
+        if not torch.cuda.is_available():
+            return {}
+        x, y_bar, kernel = (a.cuda() for a in (x, y_bar, kernel))
     if rank > 1:
         layout = torch.channels_last if rank == 2 else torch.channels_last_3d
         x, y_bar, kernel = (a.contiguous(memory_format=layout) for a in (x, y_bar, kernel))
@@ -160,4 +165,15 @@ def torch_passes(layer: Layer) -> dict[str, Call]:
         y = convolve(*learned)
         return y, *torch.autograd.grad(y, learned, y_bar)
 
-    return {"forward": forward, "gradients": gradients}
+    if not on_gpu:
+        return {"forward": forward, "gradients": gradients}
+
+    def waiting(call: Call) -> Call:
+        def run():
+            result = call()
+            torch.cuda.synchronize()
+            return result
+
+        return run
+
+    return {"forward": waiting(forward), "gradients": waiting(gradients)}

@@ -19,7 +19,8 @@ from jconv.selection import choose, contenders
 
 HOPELESS = 3.0  # times the fastest so far, in one call, past which no more are made
 MOST_HELD = 4 * 2**30  # bytes of workspace past which an algorithm is not tried
-MOST_FLOPS = 3e11  # a second; what could not win at this speed is not tried
+# A second; what could not win at this speed is not tried.
+MOST_FLOPS = {"cpu": 3e11, "gpu": 1e15, "tpu": 1e15}
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,15 @@ def race(problem: Problem, *, budget: float = 1.0, final: bool = False) -> Race:
       final: whether the chosen and the fastest are timed once more, against each other alone, for
         their `regret`: the fastest of several noisy ones seems faster than it is.
     """
-    chosen = choose(problem, jax.default_backend()).algorithm
+    platform = jax.default_backend()
+    chosen, most_flops = choose(problem, platform).algorithm, MOST_FLOPS[platform]
     x, kernel = arrays(problem)
     calls: dict[str, Call] = {}
     once: dict[str, float] = {}
     for name in sorted(contenders(problem), key=lambda name: name != chosen):  # it comes first
         algorithm = ALGORITHMS[name]
         cost = algorithm.cost(problem)
-        hopeless = once and cost.flops > MOST_FLOPS * max(min(once.values()), 1e-4)
+        hopeless = once and cost.flops > most_flops * max(min(once.values()), 1e-4)
         if name != chosen and (hopeless or cost.workspace > MOST_HELD):
             continue
         call = call_of(algorithm, problem, x, kernel)
