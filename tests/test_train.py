@@ -1,5 +1,6 @@
 """Runs, small enough to be trained in a test."""
 
+import errno
 import json
 import math
 import signal
@@ -19,6 +20,7 @@ from jconv.train.augment import shift
 from jconv.train.log import RunLog
 from jconv.train.rule import build_schedule
 from jconv.train.run_folder import RunExists
+from jconv.train.tensorboard import EventFile
 from jconv.train.training import Training
 
 
@@ -255,6 +257,21 @@ def test_a_failure_keeps_what_was_logged_and_is_not_swallowed(tmp_path, monkeypa
     summary = json.loads((tmp_path / "tiny" / "summary.json").read_text())
     assert summary["status"] == "failed" and "no space left" in summary["error"]
     assert [line["step"] for line in lines(tmp_path / "tiny")] == [1, 10, 20]
+
+
+def test_what_goes_wrong_beside_the_steps_ends_the_run(tmp_path, monkeypatch):
+    drawn = []
+
+    def fails_at_the_second(self, name, values, step):
+        drawn.append(step)
+        if step:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(EventFile, "histogram", fails_at_the_second)
+    with pytest.raises(RunFailed, match="No space left on device"):
+        train(config(), runs=tmp_path)
+    assert set(drawn) == {0, 20}  # it is told before the kernels of step 40 are drawn
+    assert json.loads((tmp_path / "tiny" / "summary.json").read_text())["status"] == "failed"
 
 
 def test_validation_keeps_its_own_rhythm(tmp_path):

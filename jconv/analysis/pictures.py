@@ -213,13 +213,12 @@ def _indices(
     grid = _quantised(_drawn(kernel, tiles), limit)
     kh, kw, inputs, outputs = grid.shape
     rows, columns = _tiling(kernel.shape, tiles)
-    empty = ((0, 0), (0, 0), (0, rows * columns - inputs * outputs))
-    line = np.pad(grid.reshape(kh, kw, -1), empty, constant_values=_GAP)
-    line = line.repeat(scale, axis=0).repeat(scale, axis=1)
+    line = grid.reshape(kh, kw, -1).repeat(scale, axis=0).repeat(scale, axis=1)
     gap = max(round(_GAP_WIDTH * scale), 1) if kh * kw > 1 else 0
-    framed = np.pad(line, ((0, gap), (0, gap), (0, 0)), constant_values=_GAP)
-    height, width, _ = framed.shape
-    sheet = framed.reshape(height, width, rows, columns).transpose(2, 0, 3, 1)
+    height, width = kh * scale + gap, kw * scale + gap
+    framed = np.full((rows * columns, height, width), _GAP, np.uint8)
+    framed[: inputs * outputs, : kh * scale, : kw * scale] = line.transpose(2, 0, 1)
+    sheet = framed.reshape(rows, columns, height, width).swapaxes(1, 2)
     return sheet.reshape(rows * height, columns * width)[
         : rows * height - gap, : columns * width - gap
     ]

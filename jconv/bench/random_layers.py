@@ -85,6 +85,15 @@ def _dense(kind: str, rng: np.random.Generator) -> Layer:
     return _layer(kind, (_between(rng, 1, 16), size, size, into), (*taps, into, out), **options)
 
 
+def _small(kind: str, rng: np.random.Generator) -> Layer:
+    """A batch to learn from, of one network or of several, its images as after some poolings."""
+    taps, size = [1, 3, 5, 5, 7][rng.integers(5)], _between(rng, 2, 16)
+    into, out = _channels(rng, 1, 192), _channels(rng, 4, 192)
+    networks = dict(kernels=_between(rng, 2, 8), own_inputs=True) if rng.random() < 0.3 else {}
+    x = (_between(rng, 16, 256), size, size, into)
+    return _layer(kind, x, (taps, taps, into, out), **networks)
+
+
 def _stem(kind: str, rng: np.random.Generator) -> Layer:
     taps, into, size = int(rng.integers(2, 9)), int(rng.integers(1, 5)), _between(rng, 16, 256)
     stride = int(rng.choice([1, 2, min(4, taps)]))
@@ -153,6 +162,7 @@ def _mapped(kind: str, rng: np.random.Generator) -> Layer:
 
 KINDS: dict[str, Callable[[str, np.random.Generator], Layer]] = {
     "dense": _dense,
+    "small": _small,
     "depthwise": _depthwise,
     "grouped": _grouped,
     "1x1": _dense,

@@ -1,5 +1,6 @@
 """The log of a run: metrics by the line, learned kernels by the file, and both for TensorBoard."""
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from jaxtyping import Array
 
 from jconv.analysis.pictures import image_to_save
 from jconv.files import atomically
+from jconv.train.beside import Beside
 from jconv.train.config import TrainConfig
 from jconv.train.run_folder import to_json
 from jconv.train.tensorboard import EventFile
@@ -18,6 +20,8 @@ from jconv.train.tensorboard import EventFile
 
 class RunLog:
     """Writes into a run's folder; a context manager.
+
+    What is for TensorBoard is drawn and written beside the run.
 
     Args:
       run: the folder.
@@ -33,6 +37,7 @@ class RunLog:
         self._kernels.mkdir(exist_ok=True)
         self._metrics = open(run / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115
         self._tensorboard = EventFile(run / "tensorboard", after)
+        self._beside = Beside()
 
     def __enter__(self) -> "RunLog":
         return self
@@ -40,10 +45,10 @@ class RunLog:
     def __exit__(self, *_) -> None:
         if not self._writes:
             return
-        try:
-            self._metrics.close()
-        finally:
-            self._tensorboard.close()
+        with contextlib.ExitStack() as closing:  # each of them, whatever the others raise
+            closing.callback(self._tensorboard.close)
+            closing.callback(self._beside.close)
+            closing.callback(self._metrics.close)
 
     def scalars(self, step: int, metrics: Mapping[str, float]) -> None:
         """Adds one line to metrics.jsonl, which is on disk when this returns."""
@@ -51,10 +56,7 @@ class RunLog:
             return
         self._metrics.write(to_json({"step": step, **metrics}) + "\n")
         self._metrics.flush()
-        for name, value in metrics.items():
-            if not math.isfinite(value):
-                continue  # TensorBoard would complain and draw nothing
-            self._tensorboard.scalar(name, value, step)
+        self._beside(self._plot, step, dict(metrics))
 
     def kernels(self, step: int, kernels: Mapping[str, np.ndarray]) -> None:
         """Writes kernels/STEP.npz, and the kernels' pictures and histograms for TensorBoard."""
@@ -62,6 +64,15 @@ class RunLog:
             return
         with atomically(self._kernels / f"{step:06d}.npz", "wb") as file:
             np.savez(file, **kernels)  # pyright: ignore[reportArgumentType]
+        self._beside.wait()  # so that the kernels of one step are kept at most
+        self._beside(self._draw, step, kernels)
+
+    def _plot(self, step: int, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
+            if math.isfinite(value):  # TensorBoard would complain otherwise, and draw nothing
+                self._tensorboard.scalar(name, value, step)
+
+    def _draw(self, step: int, kernels: Mapping[str, np.ndarray]) -> None:
         for path, kernel in kernels.items():
             self._tensorboard.image(path, image_to_save(kernel), step)
             if np.isfinite(kernel).all():  # a histogram has no place for anything else

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -156,7 +157,7 @@ class Training:
           CutShort: once SIGTERM is among what this process, or another, is `asked`.
         """
         total: Figures = {}
-        for start in range(0, len(split), self._evaluated_at_once(split)):
+        for start in range(0, len(split), self._evaluated_at_once):
             cut_short(asked)
             found = self._evaluated(split, start)
             for name, value in found.items():
@@ -170,14 +171,18 @@ class Training:
         """Evaluates one part of what validates, which compiles it: what fails does so at once."""
         self._evaluated(self.data.validation, 0)
 
-    def _evaluated_at_once(self, split: Split | Source) -> int:
-        at_once = max(EVALUATED_AT_ONCE * self.config.batch_size, LEAST_EVALUATED_AT_ONCE)
-        shares = self.config.mesh.data
-        return -(-min(at_once, len(split)) // shares) * shares
+    @cached_property
+    def _evaluated_at_once(self) -> int:
+        """Examples of one call: the same for all splits, so that the call is one program, and so
+        many that what validates is hardly filled up."""
+        most = max(EVALUATED_AT_ONCE * self.config.batch_size, LEAST_EVALUATED_AT_ONCE)
+        count, shares = len(self.data.validation), self.config.mesh.data
+        even = math.ceil(count / math.ceil(count / most))
+        return math.ceil(even / shares) * shares
 
     def _evaluated(self, split: Split | Source, start: int) -> Figures:
         """Sums over the examples from `start` on, as many as are evaluated at once."""
-        indices = np.arange(start, start + self._evaluated_at_once(split))
+        indices = np.arange(start, start + self._evaluated_at_once)
         part = split.take(np.minimum(indices, len(split) - 1))
         real = self.devices.everywhere(indices < len(split))
         arrays = self.devices.everywhere((part.inputs, part.targets))
