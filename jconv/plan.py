@@ -38,7 +38,7 @@ class Plan:
       ValueError: for what is no algorithm, or cannot be that of a kernel's gradient.
 
     >>> Plan(forward="direct", kernel_gradient="xla").kernel_gradient
-    Xla()
+    Xla(cudnn=None)
     """
 
     forward: Chosen = "auto"

@@ -10,8 +10,8 @@ On GPUs XLA hands convolutions to cuDNN, and tells gradients by the form that `l
 kernels by the axes of images and channels, of strided inputs by a kernel that is reversed last.
 Written in the one form, kernel gradients of depthwise convolutions took up to 50 times as long on
 an H100. cuDNN sums no whole numbers but int8, and those with saturation, no 8-bit floats and no
-more than three spatial axes: there XLA refuses, or ends the process. These are products of patches,
-`im2col`.
+more than three spatial axes: XLA refuses them, or ends the process. They are computed by products
+of patches, as by `im2col`.
 """
 
 from __future__ import annotations
