@@ -284,7 +284,8 @@ def test_the_program_does_not_grow_with_the_window(pool):
         text = jax.jit(f).lower(jnp.ones((1, 40, 40, 2))).compile().as_text()
         return sum(" = " in line for line in text.splitlines())
 
-    assert instructions(31) < 1.25 * instructions(5) < 500
+    growth = 1.2 if jax.default_backend() == "cpu" else 1.25  # 26 become 32 on a GPU
+    assert instructions(31) < growth * instructions(5) < 500
 
 
 @every_pool

@@ -134,6 +134,11 @@ def test_xla_knows_gradients_for_gpus_by_the_form_that_lax_gives_them(kernel, op
     assert ours == theirs
 
 
+def test_what_is_no_form_of_xla_is_told():
+    with pytest.raises(ValueError, match="`cudnn` must be True, False, or None.*cudnn='yes'"):
+        jconv.Xla(cudnn="yes")
+
+
 def test_pairs_are_groups_of_one_convolution_on_gpus():
     x, kernel = jnp.ones((5, 2, 9, 9, 4)), jnp.ones((5, 3, 3, 4, 8))
     (found,) = convolutions_on_a_gpu(jax.vmap(lambda x, k: jconv.conv(x, k)), x, kernel)

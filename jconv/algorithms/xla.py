@@ -32,7 +32,7 @@ from jconv.algorithms.algorithm import (
 )
 from jconv.algorithms.im2col import Im2col
 from jconv.algorithms.space import merged, padded
-from jconv.window import Window
+from jconv.window import Window, received
 
 # Pairs that are convolved by a call each, which XLA computes beside other parts of a program, as it
 # does no loop: a step of eight networks took 0.8 times as long.
@@ -48,9 +48,19 @@ class Xla(Algorithm):
 
     Args:
       cudnn: whether it is written as XLA knows cuDNN's calls by; None for where GPUs compute.
+
+    Raises:
+      ValueError: for a `cudnn` that is none of these.
     """
 
     cudnn: bool | None = None
+
+    def __post_init__(self):
+        if not (self.cudnn is None or isinstance(self.cudnn, bool)):
+            raise ValueError(
+                f"`cudnn` must be True, False, or None to go by the device. "
+                f"{received('cudnn', self.cudnn)}"
+            )
 
     def solve(self, x, kernel, window: Window, precision: Precision, dtype: jnp.dtype) -> jax.Array:
         def elsewhere(x, kernel):
