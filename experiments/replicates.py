@@ -64,8 +64,8 @@ def main(
 class OverLax(Training):
     """A run whose convolutions are Flax's own."""
 
-    def _model(self, seed: int) -> nnx.Module:
-        return over_lax(super()._model(seed))
+    def model(self, seed: int) -> nnx.Module:
+        return over_lax(super().model(seed))
 
 
 def read(content: dict) -> TrainConfig:

@@ -20,7 +20,7 @@ from jax import lax
 from jax.extend.core import Primitive
 
 from jconv.algorithms import Algorithm
-from jconv.algorithms.xla import replacement
+from jconv.algorithms.xla_forms import replacement
 from jconv.convolution import conv_general_dilated
 from jconv.plan import Plan, lenient, resolve_plan
 

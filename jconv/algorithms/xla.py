@@ -32,14 +32,17 @@ from jconv.algorithms.algorithm import (
 )
 from jconv.algorithms.im2col import Im2col
 from jconv.algorithms.space import merged, padded
+from jconv.algorithms.xla_forms import (
+    as_convolution,
+    as_input_gradient,
+    as_kernel_gradient,
+    worked_in,
+)
 from jconv.window import Window, received
 
 # Pairs that are convolved by a call each, which XLA computes beside other parts of a program, as it
 # does no loop: a step of eight networks took 0.8 times as long.
 UNROLLED = 8
-
-# The plan of what `jconv.accelerate` puts in the place of `lax`; None for `lax` itself.
-replacement = jax.make_user_context(None)
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Xla(Algorithm):
                 left = window
                 if _crops(window) or _has_fewer_pixels_than_taps(window):
                     x, left = _padded_first(x, window)
-                return _convolve(x, kernel, left, precision, accumulator(dtype))
+                return as_convolution(x, kernel, left, precision, accumulator(dtype))
 
             pairs = x.shape[0]
             if isinstance(pairs, int) and pairs <= UNROLLED:
@@ -115,7 +118,7 @@ def _is_alike(problem: Problem) -> bool:
 
 def _cudnn_has(problem: Problem) -> bool:
     """Whether cuDNN convolves numbers of this dtype, complex ones by their parts, on these axes."""
-    dtype = _worked_in(problem.dtype, problem.accumulator)
+    dtype = worked_in(problem.dtype, problem.accumulator)
     return jnp.issubdtype(dtype, jnp.inexact) and dtype.itemsize > 1 and problem.window.rank <= 3
 
 
@@ -142,11 +145,11 @@ def _by_cudnn(x, kernel, window: Window, precision: Precision, dtype: jnp.dtype)
     if _crops(window):
         x, window = _padded_first(x, window)
     problem = Problem.of(x[None], kernel[None], window, dtype)
-    how = _convolve
+    how = as_convolution
     if _is_kernel_gradient(problem):
-        how = _convolve_as_kernel_gradient
+        how = as_kernel_gradient
     elif _is_input_gradient(problem):
-        how = _convolve_as_input_gradient
+        how = as_input_gradient
     y = how(x, kernel, window, precision, accumulator(dtype)).astype(dtype)
     y = y.reshape(*y.shape[:-2], pairs, groups, y.shape[-1])
     return jnp.moveaxis(y, -3, 0)
@@ -168,64 +171,3 @@ def _crops(window: Window) -> bool:
 def _has_fewer_pixels_than_taps(window: Window) -> bool:
     """Whether XLA's CPU convolution is 2 to 20 times faster on the padded input."""
     return window.rank <= 2 and math.prod(window.input) < math.prod(window.taps)
-
-
-def _worked_in(dtype: jnp.dtype, result: jnp.dtype) -> jnp.dtype:
-    """What operands are converted to, so that products are summed in the dtype of the result.
-
-    Products of 16-bit floats are summed in float32; every other dtype is converted first, since
-    XLA's convolutions want operands of the dtype they return.
-    """
-    return dtype if accumulator(dtype) == result else result
-
-
-def _convolve(x, kernel, window: Window, precision: Precision, dtype: jnp.dtype):
-    """Convolves (n, *input, g, c) with (*taps, g, c, f) to (n, *output, g, f)."""
-    *_, groups, inputs, outputs = kernel.shape
-    x = merged(x, x.ndim - 2)
-    kernel = jnp.swapaxes(kernel, -3, -2).reshape(*window.taps, inputs, groups * outputs)
-    last = window.rank + 1
-    y = _lax(x, kernel, window, precision, dtype, (0, last), (last, window.rank), (0, last),
-             feature_group_count=groups)  # fmt: skip
-    return y.reshape(*y.shape[:-1], groups, outputs)
-
-
-def _convolve_as_kernel_gradient(x, kernel, window: Window, precision: Precision, dtype: jnp.dtype):
-    """The same, what `x` has for channels being images again, and groups being groups of images."""
-    *_, groups, _, outputs = kernel.shape
-    n, last = x.shape[0], window.rank + 1
-    x = merged(jnp.swapaxes(x, 0, -1), x.ndim - 2)  # (c, *input, g n)
-    kernel = merged(jnp.moveaxis(kernel, -2, 0), kernel.ndim - 2)  # (c, *taps, g f)
-    y = _lax(x, kernel, window, precision, dtype, (last, 0), (last, 0), (window.rank, last),
-             batch_group_count=groups)  # fmt: skip
-    return jnp.moveaxis(y.reshape(*window.output, n, groups, outputs), -3, 0)
-
-
-def _convolve_as_input_gradient(x, kernel, window: Window, precision: Precision, dtype: jnp.dtype):
-    """The same of one group, the last thing that is done to the kernel being to reverse it."""
-    last = window.rank + 1
-    forward = jnp.swapaxes(jnp.flip(kernel, range(window.rank)), -2, -1)[..., 0, :, :]
-    y = _lax(x[..., 0, :], lax.rev(forward, range(window.rank)), window, precision, dtype,
-             (0, last), (window.rank, last), (0, last))  # fmt: skip
-    return y[..., None, :]
-
-
-def _lax(x, kernel, window: Window, precision: Precision, dtype: jnp.dtype, *ends, **counts):
-    """`lax.conv_general_dilated`, each of `ends` being the axes of batch and feature, or of output
-    and input feature; the others are those of space."""
-    operands = _worked_in(x.dtype, dtype)
-    axes = range(window.rank + 2)
-    lhs, rhs, out = ((*two, *(axis for axis in axes if axis not in two)) for two in ends)
-    with replacement(None):
-        return lax.conv_general_dilated(
-            x.astype(operands),
-            kernel.astype(operands),
-            window_strides=window.stride,
-            padding=window.padding,
-            lhs_dilation=window.input_dilation,
-            rhs_dilation=window.dilation,
-            dimension_numbers=lax.ConvDimensionNumbers(lhs, rhs, out),
-            precision=precision,
-            preferred_element_type=dtype,
-            **counts,
-        )
