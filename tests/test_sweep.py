@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -237,6 +238,16 @@ def test_asked_again_it_leaves_what_is_finished_and_goes_on_with_the_rest(config
     assert [name[:3] for name in fake.trained] == ["001", "002", "003", "004"]
 
 
+def test_options_in_another_order_are_the_same_sweep(config, fake, tmp_path):
+    first = sweep(config, AXES, folder=tmp_path / "s")
+    (tmp_path / "s" / ".DS_Store").write_bytes(b"")  # of whoever looked at it
+    assert sweep(config, AXES[::-1], folder=tmp_path / "s") == first and len(fake.trained) == 4
+    axes = [Range(RATE, 1e-4, 1e-1), Range(DROPOUT, 0.0, 0.5)]
+    drawn = sweep(config, axes, folder=tmp_path / "drawn", random=2)
+    more = sweep(config, axes[::-1], folder=tmp_path / "drawn", random=3)
+    assert more[:2] == drawn and len(fake.trained) == 7
+
+
 def test_a_run_that_fails_does_not_end_the_sweep_and_a_full_disk_does(config, fake, tmp_path):
     fake.fail = (1, 2)
     results = sweep(config, AXES, folder=tmp_path / "s")
@@ -342,9 +353,9 @@ def test_optuna_goes_on_where_it_ended_and_comes_near_the_best(config, fake, tmp
     results = sweep(config, axes, folder=tmp_path / "s", optuna=25)
     assert [r.status for r in results] == ["finished", "failed", "finished", "interrupted"]
 
-    fake.stop = ()
+    fake.stop, fake.fail = (), ()
     results = sweep(config, axes, folder=tmp_path / "s", optuna=25)
-    assert len(results) == 25 and [name[:3] for name in fake.resumed] == ["004"]
+    assert len(results) == 25 and [name[:3] for name in fake.resumed] == ["002", "004"]
     assert len({r.point.values[RATE] for r in results}) == 25  # it does not begin anew
     best = sweep_report.ranked(results)[0].point.values
     # The best there is has no dropout and a rate of 0.01; of three decades, a factor of 2 is near.
@@ -393,6 +404,15 @@ def test_results_are_files_to_work_on(config, fake, tmp_path):
     assert "step 3" in found["points"][3]["error"]
     with Image.open(tmp_path / "s" / "plot.png") as picture:
         assert picture.width > 600
+
+
+def test_an_axis_and_a_figure_of_one_name_have_a_column_each(config, fake, tmp_path):
+    results = sweep(config, [Choices("steps", (6, 12))], folder=tmp_path / "s")
+    results = [replace(r, summary=r.summary | {"steps": 5}) for r in results]  # it ended early
+    sweep_report.write_results(tmp_path / "s", results)
+    with open(tmp_path / "s" / "results.csv") as file:
+        rows = sorted((row["steps"], row["final_steps"]) for row in csv.DictReader(file))
+    assert rows == [("12", "5"), ("6", "5")]
 
 
 @pytest.mark.parametrize("random", [None, 2])
@@ -529,6 +549,34 @@ def test_runs_side_by_side(runs):
     text = printed(comparing.table(found))
     assert "97\u202f% ± 0.2\u202f%" in text and "learning_rate" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_steps_that_were_asked_for_and_steps_taken(runs):
+    config = yaml.safe_load((runs[0] / "config.yaml").read_text())
+    (runs[0] / "config.yaml").write_text(yaml.safe_dump(config | {"steps": 4000}))
+    found = comparing.compare(runs[:2])
+    rows = dict(found.rows())
+    assert rows["steps taken"] == ["200", "200"] and rows["steps"] == ["4000", "6"]
+
+
+def test_values_are_text_and_no_markup(runs):
+    for run, folder in zip(runs[:2], ("pets [raw]", "pets [/x]"), strict=True):
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        config["data"]["folder"] = folder
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+    text = printed(comparing.table(comparing.compare(runs[:2])))
+    assert "pets [raw]" in text and "pets [/x]" in text
+
+
+def test_a_curve_has_the_name_and_the_colour_of_its_run(runs, tmp_path):
+    for run in (runs[0], runs[2]):
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        kept = [{key: line[key] for key in ("step", "loss")} for line in lines]
+        write_lines(run / "metrics.jsonl", kept)
+    shown = Page(comparing.write_comparison(comparing.compare(runs), tmp_path / "c.html"))
+    curves = [attrs["class"] for tag, attrs in shown.tags if "curve" in attrs.get("class", "")]
+    assert curves == ["curve c1", "curve c2", "curve c3", "curve c2", "curve c2"]
+    assert shown.sentences().count("run1") >= 4  # in each legend too
 
 
 def test_many_runs_have_a_row_each(runs, tmp_path):

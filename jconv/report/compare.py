@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from jconv.report import html
 from jconv.report.curves import Chart, chart
@@ -52,10 +53,17 @@ class Comparison:
     figures: Mapping[str, Sequence[str]]
     differences: Mapping[str, Sequence[str]]
 
-    def short(self) -> dict[str, Sequence[str]]:
-        """What tells many runs apart in few columns."""
+    def rows(self, *, short: bool = False) -> list[tuple[str, Sequence[str]]]:
+        """Figures and differences, those first that tell as many runs apart as there are.
+
+        Args:
+          short: of many runs' figures, what fits in few columns.
+        """
+        figures, differences = list(self.figures.items()), list(self.differences.items())
+        if len(self.runs) <= BESIDE:
+            return figures + differences
         kept = [label(key) for key in ("status", *_SHORT)]
-        return {**self.differences, **{k: v for k, v in self.figures.items() if k in kept}}
+        return differences + [row for row in figures if row[0] in kept or not short]
 
 
 def compare(folders: Sequence[Path]) -> Comparison:
@@ -121,7 +129,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 def _figures(runs: Sequence[Run]) -> dict[str, list[str]]:
     rows = {
-        label(key): [_figure(run, key) for run in runs]
+        "steps taken" if key == "steps" else label(key): [_figure(run, key) for run in runs]
         for key in _FIGURES
         if any(run.summary.get(key) is not None for run in runs)
     }
@@ -148,9 +156,9 @@ def table(comparison: Comparison) -> Table:
     head, rows = _arranged(comparison, short=True)
     drawn = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for place, name in enumerate(head):
-        drawn.add_column(name, justify="right" if place else "left", overflow="fold")
+        drawn.add_column(Text(name), justify="right" if place else "left", overflow="fold")
     for place, row in enumerate(rows):
-        drawn.add_row(*row)
+        drawn.add_row(*map(Text, row))
         if len(comparison.runs) <= BESIDE and place == len(comparison.figures) - 1:
             drawn.add_section()
     return drawn
@@ -159,12 +167,11 @@ def table(comparison: Comparison) -> Table:
 def _arranged(comparison: Comparison, *, short: bool) -> tuple[list[str], list[list[str]]]:
     """Head and rows of a table."""
     names = _numbers(comparison.names) if short else comparison.names
+    rows = comparison.rows(short=short)
     if len(comparison.runs) <= BESIDE:
-        rows = {**comparison.figures, **comparison.differences}
-        return ["", *names], [[name, *texts] for name, texts in rows.items()]
-    columns = comparison.short() if short else {**comparison.differences, **comparison.figures}
-    rows = zip(names, *columns.values(), strict=True)
-    return ["run", *columns], [list(row) for row in rows]
+        return ["", *names], [[name, *texts] for name, texts in rows]
+    columns = zip(names, *(texts for _, texts in rows), strict=True)
+    return ["run", *(name for name, _ in rows)], [list(row) for row in columns]
 
 
 def _numbers(names: Sequence[str]) -> Sequence[str]:

@@ -44,6 +44,7 @@ class Curve:
 
     Attributes:
       name: what it shows, such as "training".
+      place: of its series among all that were asked for, from 1; has its colour.
       path: an SVG path in a box of 100 by 100.
       dots: where each point stands, for a curve of few points.
       points: `(from the left, step, value)` of each point, the last two as text.
@@ -51,6 +52,7 @@ class Curve:
     """
 
     name: str
+    place: int
     path: str
     band: str
     dots: tuple[tuple[float, float], ...]
@@ -99,6 +101,7 @@ def chart(
       log: a logarithmic axis; by default, where the values span over two decades.
       share: values are shares of one, to be written in percent.
     """
+    places = {name: place for place, name in enumerate(series, 1)}
     series = {name: points for name, points in series.items() if points}
     if not series:
         return None
@@ -111,7 +114,7 @@ def chart(
     # On a logarithmic axis a bound near zero would take all the room.
     values += [high for _, high in bounds] + ([] if log else [low for low, _ in bounds])
     x, y = step_axis(last_step), value_axis(values, log=log, share=share)
-    curves = tuple(_curve(name, points, x, y, share) for name, points in thinned.items())
+    curves = tuple(_curve(name, places[name], thin, x, y, share) for name, thin in thinned.items())
     return Chart(title, x, y, curves, together)
 
 
@@ -147,13 +150,13 @@ def _bounds(point: _Point, share: bool) -> tuple[float, float]:
     return (max(low, 0.0), min(high, 1.0)) if share else (low, high)
 
 
-def _curve(name: str, points: Sequence[_Point], x: Axis, y: Axis, share: bool) -> Curve:
+def _curve(name: str, place: int, points: Sequence[_Point], x: Axis, y: Axis, share: bool) -> Curve:
     places = [(x.place(step), round(100 - y.place(value), 2)) for step, value, _ in points]
     seen = [(left, top) for left, top in places if math.isfinite(top)]
     texts = [(left, number(point[0]), _text(point, share))
              for (left, _), point in zip(places, points, strict=True)]  # fmt: skip
     dots = tuple(seen) if len(points) <= DOTTED else ()
-    return Curve(name, _path(places), _band(points, x, y, share), dots, tuple(texts))
+    return Curve(name, place, _path(places), _band(points, x, y, share), dots, tuple(texts))
 
 
 def _text(point: _Point, share: bool) -> str:

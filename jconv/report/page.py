@@ -5,6 +5,7 @@ It is made from whatever the run left behind. What is missing or broken is named
 among the remarks on the page, so that a run that was killed has a page as well.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -29,11 +30,16 @@ def write_page(run: Path) -> Path:
     """Writes `report.html` into a run folder, in one move, and returns its path.
 
     Raises:
-      ValueError: `run` is not a folder.
+      ValueError: `run` is not a folder, or that of a sweep.
     """
     run = Path(run)
     if not run.is_dir():
         raise ValueError(f"`run` must be the folder of a run. Received: run={str(run)!r}.")
+    if (run / "sweep.yaml").exists():
+        raise ValueError(
+            f"`run` must be the folder of a run. Received: run={str(run)!r}, a sweep, whose runs "
+            f"have a page each. `jconv compare {shlex.quote(str(run))}` lays them side by side."
+        )
     return html.write(run / "report.html", render(read_run(run)))
 
 
@@ -100,7 +106,7 @@ def _charts(run: Run) -> list[Chart]:
     drawn = [
         draw("Loss", both("loss")),
         draw("Accuracy", both("accuracy"), share=True, log=False),
-        draw("Largest difference from the hidden kernel", {"training": "kernel_error"}, log=True),
+        draw("Largest difference from the hidden kernel", {"": "kernel_error"}, log=True),
     ]
     return [one for one in drawn if one]
 

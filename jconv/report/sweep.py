@@ -114,7 +114,7 @@ def _write_csv(path: Path, results: Sequence[Result]) -> None:
     rows = [
         {"run": row["run"], "status": row["status"]}
         | {key: text_of(value) for key, value in row["values"].items()}
-        | row["figures"]
+        | {f"final_{k}" if k in row["values"] else k: v for k, v in row["figures"].items()}
         for row in _rows(results)
     ]
     columns = list(dict.fromkeys(key for row in rows for key in row))

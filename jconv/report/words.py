@@ -22,13 +22,19 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def percent(share: float, decimals: int = 1) -> str:
-    """Writes a share of one in percent, with a narrow space.
+    """Writes a share of one in percent, with a narrow space; nearly all is not written as all.
 
-    >>> percent(0.98889), percent(1.0)
-    ('98.9\\u202f%', '100\\u202f%')
+    >>> percent(0.98889), percent(1.0), percent(0.9996)
+    ('98.9\\u202f%', '100\\u202f%', '99.96\\u202f%')
     """
     if not math.isfinite(share):
         return number(share)
+    while share not in (0, 1) and round(share, decimals + 2) in (0, 1) and decimals < 4:
+        decimals += 1
+    return _percent(share, decimals)
+
+
+def _percent(share: float, decimals: int) -> str:
     return f"{100 * share:.{decimals}f}".rstrip("0").rstrip(".") + "\u202f%"
 
 
@@ -40,7 +46,9 @@ def percent_with_error(share: float, error: float) -> str:
     """
     small = 0 < error < math.inf
     decimals = min(max(1, -math.floor(math.log10(100 * error))), 4) if small else 1
-    return f"{percent(share, decimals)} ± {percent(error, decimals)}"
+    if not (math.isfinite(share) and math.isfinite(error)):
+        return f"{percent(share)} ± {percent(error)}"
+    return f"{_percent(share, decimals)} ± {_percent(error, decimals)}"
 
 
 def number_with_error(value: float, error: float) -> str:

@@ -77,12 +77,11 @@ class Study:
         self._study.ask(self._spaces)
 
     def tell(self, number: int, summary: Mapping[str, Any]) -> None:
-        """Learns from a trial: how good it was, or that it failed."""
+        """Learns how good a trial was; one that is not finished stays under way, to be gone on with
+        or tried again."""
         value = summary.get(self._metric)
         if summary.get("status") == "finished" and value is not None:
             self._study.tell(number - 1, value)
-        else:
-            self._study.tell(number - 1, state=self._state.FAIL)
 
     def _values(self, chosen: Mapping[str, Any]) -> Values:
         values = {}

@@ -122,6 +122,8 @@ def sweep(
       RunBusy: if another process is writing it.
     """
     folder = Path(folder)
+    if not overwrite:
+        axes = _ordered_as_before(axes, folder)
     asked = _planned(config, axes, random, optuna)
     check(config, _to_check(asked, axes))
     if optuna:
@@ -139,8 +141,7 @@ def sweep(
                 continue
             before(point, plan.count)
             result = _carried_out(config, point, folder, tell)
-            if result.status != "interrupted":
-                report(result)
+            report(result)
             after(result)
             if result.status == "interrupted":
                 break
@@ -173,6 +174,16 @@ def _planned(
         points=tuple(point(number, values) for number, values in enumerate(chosen, 1)),
         config=config.model_dump(mode="json"),
     )
+
+
+def _ordered_as_before(axes: Sequence[Axis], folder: Path) -> Sequence[Axis]:
+    """The axes in the order that the sweep in that folder has the same ones in, which its points
+    are numbered by."""
+    if not (folder / "sweep.yaml").is_file():
+        return axes
+    before = list(read_sweep(folder).axes)
+    known = {axis.path for axis in axes} == set(before)
+    return sorted(axes, key=lambda axis: before.index(axis.path)) if known else axes
 
 
 def point(number: int, values: Values) -> Point:
@@ -261,7 +272,8 @@ def _metric(config: TrainConfig) -> str:
 @contextlib.contextmanager
 def _opened(folder: Path, asked: Sweep, *, overwrite: bool) -> Iterator[Sweep]:
     """Locks a sweep's folder, which is made where there is none, and yields what is to be done."""
-    check_folder(folder)
+    known = (folder / "sweep.yaml").exists()
+    check_folder(folder, whole=overwrite or not known)
     folder.mkdir(parents=True, exist_ok=True)
     with run_folder.locked(folder):
         if overwrite:
@@ -277,8 +289,12 @@ def _opened(folder: Path, asked: Sweep, *, overwrite: bool) -> Iterator[Sweep]:
         yield asked
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, *, whole: bool) -> None:
     """Refuses a folder that something else than a sweep is in.
+
+    Args:
+      folder: of the sweep.
+      whole: whether nothing else may be beside the sweep either, for all that is there goes.
 
     Raises:
       ValueError: naming what is in the way.
@@ -287,11 +303,11 @@ def check_folder(folder: Path) -> None:
         return
     if folder.is_symlink() or not folder.is_dir():
         foreign = "is not a folder of its own"
-    elif unknown := sorted(filter(_is_foreign, folder.iterdir())):
+    elif whole and (unknown := sorted(filter(_is_foreign, folder.iterdir()))):
         foreign = f"holds {unknown[0].name!r}, which no sweep has written"
     else:
         return
-    raise ValueError(f"{folder} {foreign}. Choose another `--name`, or remove it yourself.")
+    raise ValueError(f"{folder} {foreign}. Choose another `--name`, or put that elsewhere.")
 
 
 def _is_foreign(path: Path) -> bool:
