@@ -13,12 +13,13 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from jconv.data import BadFile, load_fashion_mnist, load_image_folder, load_mnist, load_npz
 from jconv.data import image as image_module
 from jconv.data.files import open_file
 from jconv.data.idx import read_idx
+from jconv.data.image import decode
 from jconv.data.npz import read_npz
 
 
@@ -426,6 +427,32 @@ def test_an_image_folder_comes_as_numbers(tmp_path):
         )
     grey = load_image_folder(tmp_path / "data", size=(5, 5), grey=True)
     assert grey.input_shape == (5, 5, 1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(9, 12), (24, 32)])
+def test_images_are_upright_however_the_camera_was_held(orientation, size):
+    lying, upright, exif = io.BytesIO(), io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    Image.effect_noise((32, 24), 50).save(lying, "PNG", exif=exif)
+    with Image.open(lying) as image:
+        ImageOps.exif_transpose(image).save(upright, "PNG")
+    found, expected = (
+        decode(io.BytesIO(file.getvalue()), size=size, grey=True, path="noise.png").astype(int)
+        for file in (lying, upright)
+    )
+    np.testing.assert_allclose(found, expected, atol=1)
+
+
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0", b"Exif\0\0MM\0*\0"]
+)
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_exif_that_is_none_is_left_aside(exif):
+    file = io.BytesIO()
+    Image.new("RGB", (12, 9)).save(file, "JPEG", exif=exif)
+    found = decode(io.BytesIO(file.getvalue()), size=(9, 12), grey=False, path="x")
+    assert found.shape == (9, 12, 3)
 
 
 def test_images_that_do_not_fit_are_read_as_they_are_needed(tmp_path):

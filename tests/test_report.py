@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import zipfile
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from jconv.analysis import pictures
 from jconv.report import curves, page, timeline
+from jconv.report.run import read_run
 from jconv.report.words import number
 
 SHAPES = {
@@ -356,6 +358,37 @@ def test_broken_files_are_remarked_on(finished):
     assert "Lines of metrics.jsonl that could not be read: 3." in text
     for name in ("environment.json", "summary.json", "target.npz"):
         assert f"{name} could not be read." in text
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "target.npz", "summary.json"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(name, finished):
+    (finished / name).unlink(missing_ok=True)
+    os.mkfifo(finished / name)
+    assert f"{name} could not be read." in Page(page.write_page(finished)).text
+
+
+def test_arrays_that_would_fill_the_memory_are_not_unpacked(finished, monkeypatch):
+    with zipfile.ZipFile(finished / "target.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2048, 2048), }\n"
+        start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+        archive.writestr("kernel.npy", start + bytes(2**24))
+    assert read_run(finished).target is not None
+    monkeypatch.setattr("jconv.report.run.MEMORY", 2**24)
+    assert "target.npz could not be read." in read_run(finished).remarks
+
+
+def test_arrays_that_claim_to_be_endless_are_left_out(finished):
+    with zipfile.ZipFile(finished / "target.npz", "w") as archive:
+        header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776,), }\n"
+        start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+        archive.writestr("kernel.npy", start)
+    assert "target.npz could not be read." in read_run(finished).remarks
+
+
+def test_a_sweep_has_no_page_of_its_own(finished):
+    (finished / "sweep.yaml").write_text("")
+    with pytest.raises(ValueError, match="a sweep, whose runs have a page each. `jconv compare"):
+        page.write_page(finished)
 
 
 def test_a_page_replaces_the_last_one_and_leaves_nothing_beside_it(finished):

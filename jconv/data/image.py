@@ -17,13 +17,24 @@ MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK")  # of at most 8 bits 
 MOST_BYTES = 2**26  # of a file
 MOST_PIXELS = 2**25  # of an image; 5,792 x 5,792
 MOST_WORK = 2**29  # pixels, times how often a progressive JPEG goes over them
+ORIENTATION = 0x0112  # in Exif: how the camera was held
+TURNS = {  # that bring an image upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+LYING = 5  # and above: rows and columns change places
 SCAN = b"\xff\xda"  # with which a JPEG begins to go over its pixels
 
 
 def decode(
     file: IO[bytes], *, size: tuple[int, int], grey: bool, path: Path | str
 ) -> UInt8[np.ndarray, "h w c"]:
-    """An image of a given size: scaled until it fills it, and cut off at two edges.
+    """An image of a given size: upright, scaled until it fills it, and cut off at two edges.
 
     Args:
       file: a PNG or JPEG.
@@ -40,11 +51,14 @@ def decode(
             raise BadFile(f"must have at most {MOST_BYTES} bytes. Received: more. Make it smaller.")
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _check(image, content.count(SCAN) if image.format != "PNG" else 1)
-            image = image.convert("L" if grey else "RGB")
-            rows, columns = size
-            if image.size != (columns, rows):
-                image = ImageOps.fit(image, (columns, rows), method=Image.Resampling.BILINEAR)
-            pixels = np.array(image, np.uint8)
+            drawn = image.convert("L" if grey else "RGB")
+            orientation = _orientation(image)
+            fitted = size if orientation >= LYING else size[::-1]  # columns and rows
+            if drawn.size != fitted:
+                drawn = ImageOps.fit(drawn, fitted, method=Image.Resampling.BILINEAR)
+            if orientation in TURNS:
+                drawn = drawn.transpose(TURNS[orientation])
+            pixels = np.array(drawn, np.uint8)
     except BadFile as error:
         raise BadFile(f"{shown(path)}: {error}") from None
     except MemoryError:
@@ -55,6 +69,15 @@ def decode(
             f"Received: {type(error).__name__}: {shown(str(error)[:200])}. Mend or remove it."
         ) from error
     return pixels[..., None] if grey else pixels
+
+
+def _orientation(image: Image.Image) -> int:
+    """Which of the eight a camera wrote down; upright where there is none, or Exif is broken."""
+    try:
+        orientation = image.getexif().get(ORIENTATION)
+    except Exception:  # Pillow's readers raise nearly everything
+        return 1
+    return orientation if orientation in TURNS else 1
 
 
 def _check(image: Image.Image, scans: int) -> None:

@@ -216,7 +216,7 @@ def _labelled(
     )
     if images.dtype != np.uint8:
         with np.errstate(over="ignore"):  # what becomes infinite is told of below
-            images = images.astype(np.float32)
+            images = images.astype(np.float32, copy=False)
         if not np.isfinite(images).all():
             raise BadFile(
                 f"{shown(path)}, {name!r}: images must be finite in 32 bits. Received: "

@@ -6,6 +6,7 @@ reading never fails on what is in them. What is missing or broken becomes a rema
 
 import json
 import math
+import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,12 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Float
 
-_BROKEN = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, BadZipFile, zlib.error)
+from jconv.data.files import MEMORY, BadFile, open_file
+
+_BROKEN = (
+    OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, MemoryError, BadZipFile,
+    zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,9 +102,11 @@ def _is_whole(value: Any) -> TypeGuard[int]:
 
 def _read_text(path: Path, remarks: list[str]) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        remarks.append(f"There is no {path.name}.")
+        with open_file(path) as file:
+            return file.read().decode(errors="replace")
+    except (OSError, BadFile):
+        there = os.path.lexists(path)
+        remarks.append(f"{path.name} could not be read." if there else f"There is no {path.name}.")
         return ""
 
 
@@ -158,11 +166,16 @@ def _read_target(path: Path, remarks: list[str]) -> Float[np.ndarray, "kh kw"] |
 
 
 def _array_names(path: Path) -> list[str] | None:
-    return _from_arrays(path, lambda arrays: list(arrays.files))
+    return _from_arrays(path, lambda arrays: list(arrays))
 
 
 def _read_array(path: Path, name: str) -> Float[np.ndarray, "..."] | None:
-    array = _from_arrays(path, lambda arrays: arrays[name])
+    def take(arrays: Any) -> np.ndarray:
+        if arrays.zip.getinfo(f"{name}.npy").file_size > MEMORY:  # what it would unpack to
+            raise ValueError
+        return arrays[name]
+
+    array = _from_arrays(path, take)
     if array is None or array.dtype.kind not in "fiub":
         return None
     return array.astype(np.float32, copy=False)
@@ -171,7 +184,7 @@ def _read_array(path: Path, name: str) -> Float[np.ndarray, "..."] | None:
 def _from_arrays(path: Path, take: Callable[[Any], Any]) -> Any:
     """What `take` finds in a file of arrays; none where the file is broken."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with open_file(path) as file, np.load(file, allow_pickle=False) as arrays:
             return take(arrays)
     except _BROKEN:
         return None
