@@ -104,6 +104,12 @@ def test_a_file_of_any_name_can_be_trained(here, capsys):
     assert code == 0 and "runs/my_run_2_/report.html" in out
 
 
+def test_home_is_home_behind_an_equals_sign_too(here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here / "my home"))
+    assert main(["train", "tiny.yaml", "--steps=2", "--runs=~/runs"]) == 0
+    assert (here / "my home/runs/tiny/report.html").is_file() and not (here / "~").exists()
+
+
 def test_a_bad_config_leaves_nothing_behind(here, capsys):
     (here / "bad.yaml").write_text(TINY + "stepz: 4\n")
     code, _, err = call("train", "bad.yaml", capsys=capsys)

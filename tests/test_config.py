@@ -62,6 +62,9 @@ def problems(tmp_path, content):
         ({"data": {"kind": "filtered_photos", "kernel": "sobell"}, "loss": "mse"},
          "data.kernel: must be 'prewitt'"),
         ({"schedule": {"kind": "cosine", "warmup_steps": 5}}, "`schedule.warmup_steps` must be"),
+        ({"steps": 5, "accumulate": 2}, "`steps` must be a multiple of `accumulate`"),
+        ({"steps": 4, "accumulate": 2, "schedule": {"kind": "constant", "warmup_steps": 2}},
+         "`schedule.warmup_steps` must be 0, or more than `accumulate`"),
         ({"log": {"every": 0}}, "log.every: must be greater than or equal to 1"),
     ],
 )  # fmt: skip

@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from jconv.train import TrainConfig, resume, train
+from jconv.train.config import Distributed
+from jconv.train.processes import join
 
 CONFIG = {
     "name": "tiny",
@@ -157,6 +159,25 @@ def test_two_processes_learn_alike(alone, tmp_path):
     run = tmp_path / "runs" / "tiny"
     assert_same_curve(run, alone)
     assert json.loads((run / "summary.json").read_text())["status"] == "finished"
+
+    # What the first of them refuses, both do. Here the command line says which is which.
+    where = {"coordinator": f"127.0.0.1:{free_port()}", "processes": 2}
+    written(tmp_path, mesh=MESH, distributed=where)
+    words = ["-m", "jconv", "train", "tiny.yaml", "--distributed.process"]
+    for process in [started(tmp_path, [*words, str(i)], devices=4) for i in range(2)]:
+        error = process.communicate(timeout=60)[1]
+        assert process.returncode == 2
+        assert f"{run.relative_to(tmp_path)} exists, and a run is never overwritten" in error
+
+
+def test_a_process_is_known_by_its_environment_before_its_config(monkeypatch):
+    asked = []
+    monkeypatch.setattr("jax.distributed.initialize", lambda *words, **_: asked.append(words))
+    config = Distributed(coordinator="10.0.0.1:1234", processes=2, process=0)
+    monkeypatch.setenv("JAX_PROCESS_ID", "1")
+    join(config)
+    assert asked == [("10.0.0.1:1234", 2, 1)]
+    assert config.model_dump() == {"coordinator": "10.0.0.1:1234", "processes": 2}
 
 
 @pytest.mark.slow

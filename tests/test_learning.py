@@ -138,6 +138,21 @@ def test_the_mean_of_the_weights_is_what_is_evaluated(rng):
     np.testing.assert_allclose(figures["loss"], 8 * np.mean(errors), rtol=1e-5)
 
 
+def test_the_mean_of_the_weights_is_over_updates_and_not_over_their_parts(rng):
+    learner, state, x, y = regression(rng, mean_decay=0.75)
+    first, _ = learner.step(state, x, y, jax.random.key(0))
+    whole, _ = learner.step(first, x, y, jax.random.key(0))
+    layer = Conv(1, 1, (3, 3), padding="VALID", use_bias=False, rngs=nnx.Rngs(0))
+    rule = build_rule(config(optimizer={"kind": "sgd", "learning_rate": 0.1}, accumulate=2))
+    options = dict(loss=mean_squared_error, classes=1, mean_decay=0.75)
+    learner, state = Learner.of([layer], rule, **options)
+    for half in (slice(0, 4), slice(4, 8)) * 2:
+        state, _ = learner.step(state, x[half], y[half], jax.random.key(0))
+    assert int(state.mean.steps) == 2
+    for own, expected in zip(jax.tree.leaves(state.mean), jax.tree.leaves(whole.mean), strict=True):
+        np.testing.assert_allclose(own, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_statistics_of_norms_are_those_of_the_mean_of_the_weights(rng):
     layers = Sequential(
         [nnx.BatchNorm(1, momentum=0.5, rngs=nnx.Rngs(0)), nnx.Dropout(0.5, rngs=nnx.Rngs(1))]

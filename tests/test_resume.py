@@ -15,7 +15,9 @@ import pytest
 import yaml
 from at_step import at_step
 from entries import on_a_cpu
+from events import events
 from flax import nnx
+from tensorboardX.proto.event_pb2 import SessionLog
 
 from jconv.cli import main
 from jconv.train import RunFailed, TrainConfig, checkpoint, loop, resume, train
@@ -135,14 +137,20 @@ def test_a_log_is_what_it_was_after_a_step(whole, tmp_path):
     assert kept == ["000000.npz", "000010.npz", "000020.npz"]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "gone", "other bytes"])
+@pytest.mark.parametrize("damage", ["truncated", "gone", "other bytes", "one bit"])
 def test_a_damaged_checkpoint_is_told_and_the_one_before_taken(
     damage, whole, tmp_path, monkeypatch
 ):
     run = ended(tmp_path, monkeypatch, 29)
     (run / "checkpoints" / "000020.unreadable" / "state").mkdir(parents=True)  # not the first
-    for path in (run / "checkpoints" / "000020" / "state").rglob("*"):
-        if path.is_file():
+    files = [p for p in (run / "checkpoints" / "000020" / "state").rglob("*") if p.is_file()]
+    if damage == "one bit":  # of an array's numbers, which orbax does not notice
+        largest = max(files, key=lambda path: path.stat().st_size)
+        content = bytearray(largest.read_bytes())
+        content[len(content) // 2] ^= 1
+        largest.write_bytes(content)
+    else:
+        for path in files:
             content = path.read_bytes()
             if damage == "gone":
                 path.unlink()
@@ -155,6 +163,42 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_taken(
     assert told[0].startswith("the checkpoint of step 20 cannot be read")
     assert told[1] == "goes on after step 10 of 40"
     assert_same_bits(run, whole)
+
+
+def test_a_damaged_fact_is_told_and_the_checkpoint_before_taken(whole, tmp_path, monkeypatch):
+    run = ended(tmp_path, monkeypatch, 29)
+    file = run / "checkpoints" / "000020" / "facts" / "metadata"
+    file.write_text(file.read_text().replace('"tiny"', '"tinz"'))
+    told = []
+    resume(run, tell=told.append)
+    assert "step 20 cannot be read (what it holds is not what was saved)" in told[0]
+    assert_same_bits(run, whole)
+
+
+def test_sigterm_while_the_first_program_is_compiled(whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "try_evaluation", lambda _: signal.raise_signal(signal.SIGTERM))
+        run, summary = train(config(), runs=tmp_path)
+    assert (summary["status"], summary["steps"]) == ("interrupted", 0)
+    resume(run, tell=lambda _: None)
+    assert_same_bits(run, whole)
+
+
+def test_a_run_can_be_gone_on_with_once_all_that_began_it_is_there(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("jconv.train.run_folder.environment", fail)
+        with pytest.raises(RuntimeError):
+            train(config(), runs=tmp_path)
+    assert not (tmp_path / "tiny" / "config.yaml").exists()
+
+
+def test_tensorboard_leaves_out_what_was_killed_before_its_first_checkpoint(tmp_path, monkeypatch):
+    run = ended(tmp_path, monkeypatch, 5)
+    before = set((run / "tensorboard").iterdir())
+    resume(run, tell=lambda _: None)
+    (new,) = set((run / "tensorboard").iterdir()) - before
+    starts = [e.step for e in events(new) if e.session_log.status == SessionLog.START]
+    assert starts == [1]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import psutil
 import pytest
 import yaml
 from at_step import at_step
+from events import events
 
 from jconv.data import load_digits
 from jconv.report.page import write_page
@@ -105,19 +106,10 @@ def test_loss_falls_and_kernels_change(finished):
 
 
 def test_tensorboard_has_scalars_images_and_histograms(finished):
-    from tensorboardX.proto import event_pb2
-    from tensorboardX.record_writer import RecordWriter  # noqa: F401
-
     run, _ = finished
-    kinds = set()
-    for path in (run / "tensorboard").iterdir():
-        data = path.read_bytes()
-        while data:
-            # A record is its length, a checksum, the event, a checksum.
-            length = int.from_bytes(data[:8], "little")
-            event = event_pb2.Event.FromString(data[12 : 12 + length])
-            data = data[16 + length :]
-            kinds |= {(v.tag.split(".")[0], v.WhichOneof("value")) for v in event.summary.value}
+    found = [event for path in (run / "tensorboard").iterdir() for event in events(path)]
+    values = [value for event in found for value in event.summary.value]
+    kinds = {(value.tag.split(".")[0], value.WhichOneof("value")) for value in values}
     assert {("loss", "simple_value"), ("dense", "image"), ("dense", "histo")} <= kinds
 
 

@@ -1,6 +1,7 @@
 """Runs: `train`, `resume`, `report`, `compare`."""
 
 import contextlib
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from jconv.report.page import write_page
 from jconv.train import RunFailed, TrainConfig, load_config, run_name
 from jconv.train import resume as resume_run
 from jconv.train import train as train_run
+from jconv.train.processes import writes
 from jconv.train.training import NotFinite
 
 
@@ -73,7 +75,7 @@ def _told_of_run(carry_out: Callable[[], tuple[Path, dict]]) -> int:
         run, summary = carry_out()
     except RunFailed as error:
         with contextlib.suppress(OSError):  # such as the full disk that ended the run
-            write_page(error.run)
+            _page(error.run)
         if isinstance(error.__cause__, OSError):
             ended = OSError(str(error))
             ended.errno = error.__cause__.errno
@@ -82,10 +84,11 @@ def _told_of_run(carry_out: Callable[[], tuple[Path, dict]]) -> int:
             raise ValueError(str(error)) from None
         raise
     try:
-        page = write_page(run)
+        page = _page(run)
     except OSError as error:
         raise OSError(
-            f"the page of {run} was not written: {error}. `jconv report {run}` writes it again"
+            f"the page of {run} was not written: {error}. "
+            f"`{shlex.join(['jconv', 'report', str(run)])}` writes it again"
         ) from None
     for name, digits in (("test_accuracy", ".2%"), ("kernel_error", ".1e")):
         if summary.get(name) is not None:
@@ -95,8 +98,13 @@ def _told_of_run(carry_out: Callable[[], tuple[Path, dict]]) -> int:
     print(f"{'training time':14} {summary['seconds']:.1f} s")
     print(f"{'page':14} {page}")
     if summary["status"] == "interrupted":
-        print(f"{'go on with':14} jconv resume {run}")
+        print(f"{'go on with':14} {shlex.join(['jconv', 'resume', str(run)])}")
     return INTERRUPTED if summary.get("signal") == "SIGINT" else OK
+
+
+def _page(run: Path) -> Path:
+    """Where the page of a run is, which the process has written that writes its folder."""
+    return write_page(run) if writes() else run / "report.html"
 
 
 def compare(words: Sequence[str]) -> int:

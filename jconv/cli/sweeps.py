@@ -1,6 +1,7 @@
 """Sweeps: `sweep`."""
 
 import contextlib
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ def _told_of_sweep(folder: Path, results: Sequence[Result]) -> int:
     print(f"{'plot':14} {folder / 'plot.png'}")
     if len(finished) > 1:
         best = [str(folder / result.point.name) for result in finished[:2]]
-        print(f"{'compare':14} jconv compare {' '.join(best)}")
+        print(f"{'compare':14} {shlex.join(['jconv', 'compare', *best])}")
     interrupted = [result for result in results if result.status == "interrupted"]
     if interrupted:
         print(f"{'go on':14} with the same command")

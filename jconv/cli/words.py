@@ -1,5 +1,6 @@
 """How a verb reads the words after it, and how it ends."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from inspect import cleandoc
@@ -24,7 +25,14 @@ def parse(target: Callable[..., T], prog: str, words: Sequence[str], **options) 
       words: the arguments.
       options: of `tyro.cli`.
     """
-    return tyro.cli(target, prog=f"jconv {prog}", args=list(words), **options)
+    return tyro.cli(target, prog=f"jconv {prog}", args=list(map(_at_home, words)), **options)
+
+
+def _at_home(word: str) -> str:
+    """`--runs=~/runs` as shells would have it, which expand a word that begins with `~` alone."""
+    option, equals, value = word.partition("=")
+    own = option.startswith("--") and "." not in option  # the config's paths stay as they are
+    return option + equals + os.path.expanduser(value) if own else word
 
 
 def leading_path(words: Sequence[str], verb: str, arguments: type) -> tuple[Path, list[str]]:

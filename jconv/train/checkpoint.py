@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import logging
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
@@ -81,9 +83,12 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return
         arrays = _named(state)
+        # Orbax notices files that are cut short, and not every bit that is another.
+        facts = facts | {"layout": _layout(arrays), "state_digest": _digest_of_state(arrays)}
+        facts = json.loads(json.dumps(facts))  # as they will be read
+        facts["digest"] = _digest_of_facts(facts)
         written = ocp.args.Composite(
-            state=ocp.args.StandardSave(arrays),
-            facts=ocp.args.JsonSave(facts | {"layout": _layout(arrays)}),
+            state=ocp.args.StandardSave(arrays), facts=ocp.args.JsonSave(facts)
         )
         with _writing():
             self._manager.save(step, args=written)
@@ -114,10 +119,11 @@ class Checkpoints:
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 facts = self._read(step, "facts", ocp.args.JsonRestore())
+                _check(facts.pop("digest", None), _digest_of_facts(facts))
             except _Unreadable as error:
                 self._set_aside(step, error, tell)
                 continue
-            layout = facts.pop("layout", None)
+            layout, digest = facts.pop("layout", None), facts.pop("state_digest", None)
             check(facts)
             if layout != _layout(arrays):
                 raise ValueError(
@@ -126,6 +132,7 @@ class Checkpoints:
                 )
             try:
                 found = self._read(step, "state", ocp.args.StandardRestore(arrays))
+                _check(digest, _digest_of_state(found))
             except _Unreadable as error:
                 self._set_aside(step, error, tell)
                 continue
@@ -188,6 +195,25 @@ def _named(state) -> dict[str, jax.Array]:
 def _layout(arrays: dict[str, jax.Array]) -> str:
     """Tells states of other arrays from one another."""
     return hashlib.sha256("\n".join(arrays).encode()).hexdigest()[:16]
+
+
+def _digest_of_state(arrays: dict[str, jax.Array]) -> str:
+    """Tells states of other bits from one another."""
+    found = hashlib.sha256()
+    for array in arrays.values():
+        # One device's, which has all of it, and is not looked into once this is done.
+        own = np.atleast_1d(np.asarray(array.addressable_data(0)))
+        found.update(np.ascontiguousarray(own).view(np.uint8))
+    return found.hexdigest()
+
+
+def _digest_of_facts(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _check(saved: str | None, found: str) -> None:
+    if saved not in (None, found):
+        raise _Unreadable("what it holds is not what was saved")
 
 
 def _like(own, restored):

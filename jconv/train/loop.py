@@ -18,7 +18,7 @@ from jconv.train.config import TrainConfig
 from jconv.train.interrupt import CutShort, stop_when_asked
 from jconv.train.load import load_config
 from jconv.train.log import RunLog, rewind, spread
-from jconv.train.processes import agreed, join, wait_for_all, writes
+from jconv.train.processes import agreed, join, refused_by_all, wait_for_all, writes
 from jconv.train.progress import Progress
 from jconv.train.rule import build_schedule
 from jconv.train.step import forget, take_steps
@@ -52,10 +52,13 @@ def train(
     """
     join(config.distributed)
     run = Path(runs) / config.name
-    if writes():
-        run_folder.check_free(run, overwrite=overwrite)
-    training = Training(config)
-    with run_folder.create(run, config, overwrite=overwrite):
+    with refused_by_all():
+        if writes():
+            run_folder.check_free(run, overwrite=overwrite)
+        training = Training(config)
+    with contextlib.ExitStack() as stack:
+        with refused_by_all():
+            stack.enter_context(run_folder.create(run, config, overwrite=overwrite))
         return run, _carried_out(training, run)
 
 
@@ -84,10 +87,12 @@ def resume(run: Path | str, *, tell: Callable[[str], None] = warnings.warn) -> t
         )
     config = load_config(run / "config.yaml", TrainConfig)
     join(config.distributed)
-    with run_folder.locked(run):
-        if run_folder.status(run) == "finished":
-            raise ValueError(f"{run} is finished: there is nothing left to do.")
-        training = Training(config)
+    with contextlib.ExitStack() as stack:
+        with refused_by_all():
+            stack.enter_context(run_folder.locked(run))
+            if run_folder.status(run) == "finished":
+                raise ValueError(f"{run} is finished: there is nothing left to do.")
+            training = Training(config)
         with training.checkpoints(run) as checkpoints, contextlib.suppress(NoCheckpoint):
             step, state, facts = checkpoints.restore_newest(
                 training.state,
@@ -206,7 +211,9 @@ def _calls(
     and the signals that any process got."""
     config, take = training.config, training.take_from()
     schedule = jax.jit(build_schedule(config))
-    training.try_evaluation()
+    training.try_evaluation()  # compiles, during which somebody may have asked to end
+    if heard := agreed(asked, 0)[0]:
+        yield {}, heard
     clock = _Clock(training.step)
     at_once = 1
     progress.advance(training.step)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -15,6 +17,8 @@ COORDINATOR, PROCESSES, PROCESS = (
     "JAX_NUM_PROCESSES",
     "JAX_PROCESS_ID",
 )
+PATIENCE = 30  # seconds without a word from a process after which it counts as dead
+LONGEST_WORD = 2000  # bytes of what one process tells the others
 
 
 def join(config: Distributed | None) -> None:
@@ -30,11 +34,17 @@ def join(config: Distributed | None) -> None:
     if jax.distributed.is_initialized() or (config is None and COORDINATOR not in os.environ):
         return
     config = config or Distributed()
-    coordinator = config.coordinator or os.environ.get(COORDINATOR)
-    processes = _given(config.processes, PROCESSES)
-    process = _given(config.process, PROCESS)
+    coordinator = os.environ.get(COORDINATOR, config.coordinator)
+    processes = _number(PROCESSES, config.processes)
+    process = _number(PROCESS, config.process)
     try:
-        jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=30)
+        jax.distributed.initialize(
+            coordinator,
+            processes,
+            process,
+            heartbeat_timeout_seconds=PATIENCE,
+            shutdown_timeout_seconds=PATIENCE,
+        )
     except (ValueError, RuntimeError) as error:
         raise ValueError(
             f"`distributed` must say where the processes meet and how many there are, where no "
@@ -44,10 +54,11 @@ def join(config: Distributed | None) -> None:
         ) from error
 
 
-def _given(value: int | None, variable: str) -> int | None:
-    if value is not None or variable not in os.environ:
+def _number(variable: str, value: int | None) -> int | None:
+    """What the environment says, or else the config."""
+    text = os.environ.get(variable)
+    if text is None:
         return value
-    text = os.environ[variable]
     if not text.isdecimal():
         raise ValueError(f"`{variable}` must be a whole number. Received: {text!r}.")
     return int(text)
@@ -70,6 +81,31 @@ def agreed(asked: list[int], steps_at_once: int) -> tuple[list[int], int]:
     own = np.array([max(asked, default=0), -steps_at_once], np.int32)
     signal, steps = multihost_utils.process_allgather(own).max(0).tolist()
     return ([signal] if signal else []), -steps
+
+
+@contextlib.contextmanager
+def refused_by_all() -> Iterator[None]:
+    """Where one process refuses what is done in this context, all of them do, by its words.
+
+    Raises:
+      ValueError: in the processes that did not refuse it themselves.
+    """
+    error = None
+    try:
+        yield
+    except Exception as own:
+        error = own
+    if jax.process_count() > 1:
+        word = np.zeros(LONGEST_WORD, np.uint8)
+        if error is not None:
+            told = (str(error) or type(error).__name__).encode()[:LONGEST_WORD]
+            word[: len(told)] = np.frombuffer(told, np.uint8)
+        words = multihost_utils.process_allgather(word)
+        others = [bytes(own[own > 0]) for own in words if own.any()]
+        if error is None and others:
+            raise ValueError(others[0].decode(errors="replace"))
+    if error is not None:
+        raise error
 
 
 def wait_for_all(reason: str) -> None:

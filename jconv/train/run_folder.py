@@ -21,7 +21,7 @@ import yaml
 from pydantic import BaseModel
 
 from jconv.files import write_text
-from jconv.train.processes import wait_for_all, writes
+from jconv.train.processes import writes
 from jconv.tuning import table_of, table_path
 
 LAYOUT = ("mesh", "distributed")  # sections that say where a run is, not what
@@ -111,10 +111,9 @@ def locked(run: Path) -> Iterator[None]:
 def create(run: Path, config: BaseModel, *, overwrite: bool) -> Iterator[None]:
     """Makes the folder, with its config complete and the environment it ran in, and locks it.
 
-    The first of several processes does so, and the others wait for it.
+    The first of several processes does so.
     """
     if not writes():
-        wait_for_all("the folder is made")
         yield
         return
     check_free(run, overwrite=overwrite)
@@ -123,14 +122,13 @@ def create(run: Path, config: BaseModel, *, overwrite: bool) -> Iterator[None]:
         for path in run.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         _begin(run, config)
-        wait_for_all("the folder is made")
         yield
 
 
 def _begin(run: Path, config: BaseModel) -> None:
     content = yaml.safe_dump(_plain(config.model_dump()), sort_keys=False, allow_unicode=True)
-    write_text(run / "config.yaml", content)
     write_json(run / "environment.json", environment())
+    write_text(run / "config.yaml", content)  # last: with it, the run can be gone on with
 
 
 def status(run: Path) -> str:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from jconv.nn.calls import calls_through, in_evaluation
@@ -28,13 +29,13 @@ Key = Shaped[Array, "..."]
 
 
 class Mean(NamedTuple):
-    """A network averaged over the steps so far, each of which counts a little less than the next.
+    """A network averaged over the updates so far, each of which counts a little less than the next.
 
     Attributes:
       parameters: of the network.
       rest: numbers that layers keep, such as the statistics of norms, which must suit the
         parameters; random streams are those of now.
-      steps: how many it is of.
+      steps: how many updates it is of.
     """
 
     parameters: Any
@@ -163,6 +164,13 @@ class Learner:
         lies = jax.lax.with_sharding_constraint
         return lies(inputs, self.sharding[0]), lies(targets, self.sharding[1])
 
+    def everywhere(self, state: State) -> State:
+        """A state that lies on every device as a whole, which XLA would not always leave it."""
+        if self.sharding is None:
+            return state
+        whole = NamedSharding(self.sharding[0].mesh, PartitionSpec())
+        return jax.lax.with_sharding_constraint(state, whole)
+
     def step(
         self, state: State, inputs: Float[Array, "n *shape"], targets: Shaped[Array, "n ..."], key
     ) -> tuple[State, Metrics]:
@@ -186,6 +194,9 @@ class Learner:
         mean = state.mean
         if mean is not None:
             mean = mean.with_one_more(parameters, rest, self.mean_decay)
+            if isinstance(rule, optax.MultiStepsState):  # of which many are one update
+                updated = rule.mini_step == 0
+                mean = jax.tree.map(lambda a, b: jnp.where(updated, a, b), mean, state.mean)
         figures = {"loss": loss, **accuracy(outputs, targets)}
         figures["grad_norm"] = optax.tree.norm(gradient)
         return State(parameters, rest, rule, mean), figures
@@ -233,7 +244,7 @@ def take_steps(
     state, metrics, taken, _ = jax.lax.while_loop(
         lambda carry: (carry[2] < count) & ~carry[3], body, start
     )
-    return state, metrics, taken
+    return learner.everywhere(state), metrics, taken
 
 
 def _one(learner: Learner, state: State, data, indices, keys, number):
@@ -317,7 +328,9 @@ def first_bad_layer(learner: Learner, state: State, inputs, targets) -> str:
     for name, values in reversed(_by_name(gradient).items()):
         if bad := _not_finite(values):
             return f"the gradient of {name} has {bad}"
-    return "the loss is not finite, though no parameter or gradient is"
+    if not jnp.isfinite(optax.tree.norm(gradient)):
+        return "the gradient is too large to have a norm"
+    return "the loss is not finite, though every parameter and gradient is"
 
 
 def _by_name(parameters) -> dict[str, Array]:

@@ -31,9 +31,10 @@ class EventFile:
 
     def __init__(self, folder: Path, after: int = 0):
         folder.mkdir(exist_ok=True)
+        goes_on = any(folder.iterdir())
         self._writer = EventsWriter(str(folder / "events"), f".{os.getpid()}.{after}")
         self._flushed = time.monotonic()
-        if after:
+        if goes_on:
             self._add(after + 1, session_log=SessionLog(status=SessionLog.START))
 
     def scalar(self, name: str, value: float, step: int) -> None:

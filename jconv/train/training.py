@@ -29,6 +29,7 @@ from jconv.train.step import Learner, evaluate, first_bad_layer
 Figures = dict[str, np.ndarray]  # a number each, or one for each replicate
 
 MOST_AT_ONCE = 256  # steps of one call
+READ_BY, READ_AHEAD = 4, 8  # threads and batches, shared by the replicates
 EVALUATED_AT_ONCE = 4  # batches: as many passes forward are about a step
 LEAST_EVALUATED_AT_ONCE = 64  # examples
 
@@ -60,7 +61,7 @@ class Training:
         self.data = build_data(config.data)
         _check_batch_size(config.batch_size, self.data.train)
         self.seeds = [config.seed + i for i in range(config.replicates)]
-        models = [self._model(seed) for seed in self.seeds]
+        models = [self.model(seed) for seed in self.seeds]
         self.network = summarize(models[0], self.data.input_shape)
         self.learner, state = Learner.of(
             models,
@@ -80,7 +81,8 @@ class Training:
         self.best_saved: tuple[float, int] = (np.inf, 0)
         self.unjudged: dict[str, float] | None = None
 
-    def _model(self, seed: int) -> nnx.Module:
+    def model(self, seed: int) -> nnx.Module:
+        """The network of one seed before the first step."""
         return build_model(
             self.config.model, self.data.input_shape, self.data.outputs, nnx.Rngs(seed)
         )
@@ -129,6 +131,7 @@ class Training:
 
     def _from_source(self, train: Source):
         size = self.config.batch_size
+        count = len(self.seeds)
         streams = [
             stream(
                 train,
@@ -137,11 +140,13 @@ class Training:
                 start=self.step,
                 process=jax.process_index(),
                 processes=jax.process_count(),
+                threads=math.ceil(READ_BY / count),
+                ahead=math.ceil(READ_AHEAD / count),
             )
             for seed in self.seeds
         ]
-        order = np.arange(size * len(streams), dtype=np.int32)
-        order = self.devices.everywhere(order.reshape(1, *[-1] * (len(streams) > 1), size))
+        order = np.arange(size * count, dtype=np.int32)
+        order = self.devices.everywhere(order.reshape(1, *[-1] * (count > 1), size))
 
         def take(_: int):
             parts = [next(own) for own in streams]
@@ -246,7 +251,7 @@ class Training:
                 key,
             )
             where = first_bad_layer(self.learner, state, inputs, targets)
-            if "though no" not in where:
+            if "though every" not in where:
                 break
         return NotFinite(
             f"step {step} was not taken: {where}. Lower `optimizer.learning_rate`, or look at "

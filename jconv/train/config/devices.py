@@ -18,10 +18,11 @@ class Mesh(Section):
 class Distributed(Section):
     """This process among several, each with devices of its own.
 
-    What is left out is taken from `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and
-    `JAX_PROCESS_ID`, or found out from the cluster (Slurm, Open MPI, TPU pods, Kubernetes).
+    `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID` come before what is said
+    here; what neither says is found out from the cluster (Slurm, Open MPI, TPU pods, Kubernetes).
     """
 
     coordinator: Annotated[str, Field(pattern=r"^[^\s:/]+:[0-9]+$")] | None = None  # HOST:PORT
     processes: Count | None = None
-    process: Annotated[Int, Field(ge=0)] | None = None
+    # It is not written down: the config of a run is that of all its processes.
+    process: Annotated[Int, Field(ge=0)] | None = Field(default=None, exclude=True)

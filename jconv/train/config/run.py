@@ -93,8 +93,10 @@ class TrainConfig(Section):
         warmup = getattr(self.schedule, "warmup_steps", 0)
         if warmup >= self.steps and (warmup or isinstance(self.schedule, Cosine)):
             yield "`schedule.warmup_steps` must be below `steps`"
-        if self.accumulate > self.steps:
-            yield "`accumulate` must be at most `steps`"
+        if self.steps % self.accumulate:
+            yield "`steps` must be a multiple of `accumulate`: the last would update nothing"
+        if 0 < warmup <= self.accumulate != 1:
+            yield "`schedule.warmup_steps` must be 0, or more than `accumulate`"
 
     def _devices_fit(self):
         if self.batch_size % self.mesh.data:
