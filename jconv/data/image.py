@@ -53,9 +53,9 @@ def decode(
             _check(image, content.count(SCAN) if image.format != "PNG" else 1)
             drawn = image.convert("L" if grey else "RGB")
             orientation = _orientation(image)
-            fitted = size if orientation >= LYING else size[::-1]  # columns and rows
-            if drawn.size != fitted:
-                drawn = ImageOps.fit(drawn, fitted, method=Image.Resampling.BILINEAR)
+            width, height = size if orientation >= LYING else size[::-1]
+            if drawn.size != (width, height):
+                drawn = ImageOps.fit(drawn, (width, height), method=Image.Resampling.BILINEAR)
             if orientation in TURNS:
                 drawn = drawn.transpose(TURNS[orientation])
             pixels = np.array(drawn, np.uint8)

@@ -212,8 +212,10 @@ def _numbers(axes: Axes, values: Sequence[float], told: list | str) -> Callable[
 def _words(axes: Axes, told: list | str) -> Callable[[Any], float]:
     """Other things stand beside each other."""
     texts = [text_of(value) for value in told]
-    turned = dict(rotation=20, ha="right", fontsize=8) if max(map(len, texts)) > 10 else {}
-    axes.set_xticks(range(len(texts)), texts, **turned)
+    axes.set_xticks(range(len(texts)), texts)
+    if max(map(len, texts)) > 10:
+        for written in axes.get_xticklabels():
+            written.set(rotation=20, ha="right", fontsize=8)
     axes.set_xlim(-0.5, len(texts) - 0.5)
     return lambda value: float(texts.index(text_of(value)))
 

@@ -203,7 +203,7 @@ def _digest_of_state(arrays: dict[str, jax.Array]) -> str:
     for array in arrays.values():
         # One device's, which has all of it, and is not looked into once this is done.
         own = np.atleast_1d(np.asarray(array.addressable_data(0)))
-        found.update(np.ascontiguousarray(own).view(np.uint8))
+        found.update(np.ascontiguousarray(own).view(np.uint8).data)
     return found.hexdigest()
 
 

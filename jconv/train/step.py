@@ -294,7 +294,7 @@ def evaluate(
 def forget() -> None:
     """Gives up the programs of runs that are over: each learner has its own."""
     for program in (take_steps, evaluate):
-        program.clear_cache()
+        program.clear_cache()  # pyright: ignore  # jax.jit does not say that it has it
 
 
 def first_bad_layer(learner: Learner, state: State, inputs, targets) -> str:
