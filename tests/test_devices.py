@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -168,6 +169,20 @@ def test_two_processes_learn_alike(alone, tmp_path):
         error = process.communicate(timeout=60)[1]
         assert process.returncode == 2
         assert f"{run.relative_to(tmp_path)} exists, and a run is never overwritten" in error
+
+
+def test_sigterm_ends_a_process_that_has_joined_and_not_begun(tmp_path):
+    where = f"Distributed(coordinator='127.0.0.1:{free_port()}', processes=1, process=0)"
+    program = f"""
+import os, signal
+from jconv.train.config import Distributed
+from jconv.train.processes import join
+join({where})
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    process = started(tmp_path, ["-c", program], devices=1)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM
 
 
 def test_a_process_is_known_by_its_environment_before_its_config(monkeypatch):

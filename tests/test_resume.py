@@ -91,6 +91,22 @@ def test_a_run_goes_on_with_the_same_bits(step, whole, tmp_path, monkeypatch):
     assert_same_bits(run, whole)
 
 
+def test_all_that_a_state_may_hold_goes_on_with_the_same_bits(tmp_path, monkeypatch):
+    changes = {
+        "replicates": 2,
+        "accumulate": 2,
+        "ema": 0.9,
+        "precision": "bfloat16",
+        "clip_norm": 1.0,
+        "model": CONFIG["model"] | {"norm": True},
+        "schedule": {"kind": "cosine", "warmup_steps": 6},
+    }
+    whole, _ = train(config(**changes), runs=tmp_path / "whole")
+    run = ended(tmp_path, monkeypatch, 26, **changes)
+    resume(run, tell=lambda _: None)
+    assert_same_bits(run, whole)
+
+
 EARLY = {"early_stopping": {"patience": 1, "least": 10.0}, "steps": 60}
 
 
@@ -172,6 +188,18 @@ def test_a_damaged_fact_is_told_and_the_checkpoint_before_taken(whole, tmp_path,
     told = []
     resume(run, tell=told.append)
     assert "step 20 cannot be read (what it holds is not what was saved)" in told[0]
+    assert_same_bits(run, whole)
+
+
+def test_a_checkpoint_that_another_process_cannot_read_is_taken_by_none(
+    whole, tmp_path, monkeypatch
+):
+    run = ended(tmp_path, monkeypatch, 29)
+    others = iter([False, True])  # the facts of step 20, its state
+    monkeypatch.setattr(checkpoint, "any_process", lambda says: says or next(others, False))
+    told = []
+    resume(run, tell=told.append)
+    assert "step 20 cannot be read (another process cannot read it)" in told[0]
     assert_same_bits(run, whole)
 
 

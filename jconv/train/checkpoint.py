@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from jconv.train.processes import wait_for_all, writes
+from jconv.train.processes import any_process, wait_for_all, writes
 
 DIGITS = 6  # of a step, in the name of its folder
 
@@ -118,8 +119,7 @@ class Checkpoints:
         arrays = _named(state)
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                facts = self._read(step, "facts", ocp.args.JsonRestore())
-                _check(facts.pop("digest", None), _digest_of_facts(facts))
+                facts = self._read(step, "facts", ocp.args.JsonRestore(), _are_as_saved)
             except _Unreadable as error:
                 self._set_aside(step, error, tell)
                 continue
@@ -131,8 +131,8 @@ class Checkpoints:
                     f"it with the version of jconv that is in the run's environment.json."
                 )
             try:
-                found = self._read(step, "state", ocp.args.StandardRestore(arrays))
-                _check(digest, _digest_of_state(found))
+                how = ocp.args.StandardRestore(arrays)
+                found = self._read(step, "state", how, partial(_is_as_saved, digest))
             except _Unreadable as error:
                 self._set_aside(step, error, tell)
                 continue
@@ -140,13 +140,30 @@ class Checkpoints:
             return step, jax.tree.unflatten(tree, map(_like, leaves, found.values())), facts
         raise NoCheckpoint("there is no checkpoint that can be read")
 
-    def _read(self, step: int, part: str, how: ocp.args.CheckpointArgs) -> Any:
+    def _read(
+        self,
+        step: int,
+        part: str,
+        how: ocp.args.CheckpointArgs,
+        is_as_saved: Callable[[Any], bool],
+    ) -> Any:
+        """One part of a checkpoint.
+
+        Raises:
+          _Unreadable: in every process, where one cannot read it.
+        """
+        bad, found = None, None
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(**{part: how}))[part]
+            found = self._manager.restore(step, args=ocp.args.Composite(**{part: how}))[part]
+            if not is_as_saved(found):
+                bad = "what it holds is not what was saved"
         except (MemoryError, PermissionError):
             raise  # of the machine, not of the file
         except Exception as error:  # whatever a damaged file makes orbax raise
-            raise _Unreadable(_first_line(error)) from error
+            bad = _first_line(error)
+        if any_process(bad is not None):
+            raise _Unreadable(bad or "another process cannot read it")
+        return found
 
     def _set_aside(self, step: int, error: _Unreadable, tell: Callable[[str], None]) -> None:
         tell(f"the checkpoint of step {step} cannot be read ({error})")
@@ -211,9 +228,14 @@ def _digest_of_facts(facts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _check(saved: str | None, found: str) -> None:
-    if saved not in (None, found):
-        raise _Unreadable("what it holds is not what was saved")
+def _is_as_saved(digest: str | None, arrays: dict[str, jax.Array]) -> bool:
+    return digest in (None, _digest_of_state(arrays))
+
+
+def _are_as_saved(facts: dict[str, Any]) -> bool:
+    """Whether facts have the digest that was saved with them, which they lose."""
+    digest = facts.pop("digest", None)
+    return digest in (None, _digest_of_facts(facts))
 
 
 def _like(own, restored):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import threading
 from collections.abc import Iterator
 
 import jax
@@ -52,6 +54,9 @@ def join(config: Distributed | None) -> None:
             f"process, or {COORDINATOR}, {PROCESSES} and {PROCESS}. Received: "
             f"coordinator={coordinator!r}, processes={processes!r}, process={process!r}: {error}"
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        # JAX takes SIGTERM for a warning that somebody else heeds, and swallows it.
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
 
 
 def _number(variable: str, value: int | None) -> int | None:
@@ -81,6 +86,13 @@ def agreed(asked: list[int], steps_at_once: int) -> tuple[list[int], int]:
     own = np.array([max(asked, default=0), -steps_at_once], np.int32)
     signal, steps = multihost_utils.process_allgather(own).max(0).tolist()
     return ([signal] if signal else []), -steps
+
+
+def any_process(says: bool) -> bool:
+    """Whether this process says so, or another."""
+    if jax.process_count() == 1:
+        return says
+    return bool(multihost_utils.process_allgather(np.array([says])).any())
 
 
 @contextlib.contextmanager
