@@ -12,7 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from jconv.analysis.pictures import colour_limit, kernel_image
+from jconv.analysis.kernel_images import colour_limit, kernel_image
 
 LAYERS = {"blocks.0.branches.1.kernel": "3x3", "blocks.0.branches.2.kernel": "5x5"}
 

@@ -12,8 +12,8 @@ from typing import Annotated
 
 import tyro
 
-from jconv.selection import choose
-from jconv.tuning import read_table
+from jconv.selection.choose import choose
+from jconv.selection.tuning_table import read_table
 
 
 def main(table: Annotated[Path, tyro.conf.Positional], rounds: int = 4) -> None:

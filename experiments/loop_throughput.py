@@ -23,8 +23,8 @@ from flax import nnx
 from jconv.bench.networks import over_lax
 from jconv.train import TrainConfig, load_config, train
 from jconv.train.losses import LOSSES
-from jconv.train.rule import build_rule
-from jconv.train.training import Training
+from jconv.train.optimizer import build_rule
+from jconv.train.trainer import Training
 
 
 def main(

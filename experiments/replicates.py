@@ -19,7 +19,7 @@ from flax import nnx
 from jconv.bench.networks import over_lax
 from jconv.train import TrainConfig, load_config
 from jconv.train.step import take_steps
-from jconv.train.training import MOST_AT_ONCE, Training
+from jconv.train.trainer import MOST_AT_ONCE, Training
 
 
 def main(

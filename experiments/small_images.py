@@ -14,7 +14,7 @@ import numpy as np
 import tyro
 
 import jconv
-from jconv.bench.measure import interleaved, paired_ratio
+from jconv.profiling.timing import interleaved, paired_ratio
 
 # Images, their side, the kernel's side, channels in and out.
 CASES = (

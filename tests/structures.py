@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from jconv import nn
 from jconv.nn.conv import FLAX_BORDERS
 from jconv.structure import Refused, merge
-from jconv.structure.rules import part_of
-from jconv.structure.step import SINGLE
+from jconv.structure.layer_rules import part_of
+from jconv.structure.merged_block import SINGLE
 
 CHANNELS = 4
 SHAPE = (2, 9, 8, CHANNELS)

@@ -10,13 +10,11 @@ import pytest
 
 import jconv
 from jconv import accelerate
-from jconv.bench.contenders import by_jconv, by_lax, passes, torch_passes
+from jconv.bench.implementations import by_jconv, by_lax, passes, torch_passes
 from jconv.bench.layers import LAYERS, choose_layers, dense, depthwise, signal, transposed
-from jconv.bench.measure import interleaved, interval, paired_ratio
 from jconv.bench.networks import NETWORKS
-from jconv.bench.race import problems_of, race
-from jconv.bench.report import regret_line, slower_line
-from jconv.bench.run import (
+from jconv.bench.results import regret_line, slower_line
+from jconv.bench.suite import (
     LOOPS,
     MERGED,
     Row,
@@ -26,7 +24,9 @@ from jconv.bench.run import (
     multiply_adds,
 )
 from jconv.cli import main
-from jconv.selection import choose, contenders
+from jconv.profiling.race import problems_of, race
+from jconv.profiling.timing import interleaved, interval, paired_ratio
+from jconv.selection.choose import choose, contenders
 
 SCANNED = LOOPS[0]
 SMALL = (
@@ -134,7 +134,7 @@ def test_rows_and_files(tmp_path, capsys, monkeypatch):
     measured = {"jconv": [1.0, 2.0, 2.0], "lax": [2.0, 6.0, 8.0], "torch": [1.0, 1.0, 1.0]}
     measured["in turn"] = measured["torch"]
     monkeypatch.setattr(
-        "jconv.bench.run.interleaved", lambda calls, **_: {n: measured[n] for n in calls}
+        "jconv.bench.suite.interleaved", lambda calls, **_: {n: measured[n] for n in calls}
     )
     rows: list[Row] = []
     assert bench(SMALL[:1], budget=0, each=rows.append) == rows
@@ -223,9 +223,9 @@ def test_the_regret_of_a_race_is_that_of_the_final(monkeypatch):
             return times | {"winograd": [2.0], "im2col": [3.0]}
         return {name: [1.5, 3.0, 9.0] if name == chosen else [1.0] * 3 for name in calls}
 
-    monkeypatch.setattr("jconv.bench.race.HOPELESS", 1e9)
-    monkeypatch.setattr("jconv.bench.race.choose", lambda *_: choose(problem, "cpu"))
-    monkeypatch.setattr("jconv.bench.race.interleaved", measured)
+    monkeypatch.setattr("jconv.profiling.race.HOPELESS", 1e9)
+    monkeypatch.setattr("jconv.profiling.race.choose", lambda *_: choose(problem, "cpu"))
+    monkeypatch.setattr("jconv.profiling.race.interleaved", measured)
     first = race(problem)
     assert (first.chosen, first.fastest, first.regret) == (chosen, "winograd", 2.0)
     raced.clear()
@@ -246,9 +246,9 @@ def test_the_hopeless_are_called_once(monkeypatch):
         raced.extend(calls)
         return {name: [0.2] for name in calls}
 
-    monkeypatch.setattr("jconv.bench.race.call_of", call_of)
-    monkeypatch.setattr("jconv.bench.race.seconds", lambda call: call.took)
-    monkeypatch.setattr("jconv.bench.race.interleaved", measured)
+    monkeypatch.setattr("jconv.profiling.race.call_of", call_of)
+    monkeypatch.setattr("jconv.profiling.race.seconds", lambda call: call.took)
+    monkeypatch.setattr("jconv.profiling.race.interleaved", measured)
     found = race(problem)
     assert set(raced) == set(contenders(problem)) - {"im2col"}
     assert found.seconds == dict.fromkeys(raced, 0.2) | {"im2col": 1.0}

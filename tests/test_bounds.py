@@ -10,8 +10,8 @@ import pytest
 from entries import ENTRIES
 
 import jconv
-from jconv.algorithms.algorithm import Problem
-from jconv.window import make_window
+from jconv._core.geometry import make_window
+from jconv.algorithms.base import Problem
 
 ALGORITHMS = {name: value for name, value in ENTRIES.items() if name != "auto"}
 ALGORITHMS |= {"winograd-f2": jconv.Winograd(tile=2), "winograd-f6": jconv.Winograd(tile=6)}

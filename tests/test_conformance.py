@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import jconv
-from jconv.algorithms.algorithm import Problem
-from jconv.plan import settle
-from jconv.window import make_window
+from jconv._core.geometry import make_window
+from jconv.algorithms.base import Problem
+from jconv.selection.plan import settle
 
 ALL = {**ENTRIES, **VARIANTS}
 # For entries that are made of others, and for the costly derivatives: one case of each kind.

@@ -16,11 +16,11 @@ import pytest
 from PIL import Image, ImageOps
 
 from jconv.data import BadFile, load_fashion_mnist, load_image_folder, load_mnist, load_npz
-from jconv.data import image as image_module
-from jconv.data.files import open_file
+from jconv.data import image_decoding as image_module
 from jconv.data.idx import read_idx
-from jconv.data.image import decode
+from jconv.data.image_decoding import decode
 from jconv.data.npz import read_npz
+from jconv.data.safe_io import open_file
 
 
 def idx(numbers, shape=None, magic=None):

@@ -8,7 +8,7 @@ from definition import pads_by_definition, per_axis
 from jax.sharding import PartitionSpec as P
 
 import jconv
-from jconv.deform import deform_conv
+from jconv.functional.deform_conv import deform_conv
 
 CASES = {
     "1d": ((2, 9, 3), (3, 3, 2), dict()),
@@ -404,7 +404,7 @@ def test_bad_calls_say_what_is_allowed_and_what_came(options, allowed, received)
 
 
 def test_a_thousand_calls_trace_once():
-    from jconv.deform import _deform_conv
+    from jconv.functional.deform_conv import _deform_conv
 
     _deform_conv.clear_cache()
     for i in range(1000):

@@ -15,7 +15,7 @@ import yaml
 
 from jconv.train import TrainConfig, resume, train
 from jconv.train.config import Distributed
-from jconv.train.processes import join
+from jconv.train.distributed import join
 
 CONFIG = {
     "name": "tiny",
@@ -105,7 +105,7 @@ PROGRAM = """
 import sys, numpy as np, yaml
 from jconv.train import TrainConfig
 from jconv.train.step import evaluate, take_steps
-from jconv.train.training import Training
+from jconv.train.trainer import Training
 training = Training(TrainConfig.model_validate(yaml.safe_load(open("tiny.yaml"))))
 learner, state = training.learner, training.state
 arguments = {
@@ -176,7 +176,7 @@ def test_sigterm_ends_a_process_that_has_joined_and_not_begun(tmp_path):
     program = f"""
 import os, signal
 from jconv.train.config import Distributed
-from jconv.train.processes import join
+from jconv.train.distributed import join
 join({where})
 os.kill(os.getpid(), signal.SIGTERM)
 """

@@ -99,7 +99,7 @@ def test_conv_general_dilated_is_that_of_lax(options, numbers, algorithm, rng):
 
 
 def test_a_thousand_calls_trace_once():
-    from jconv.convolution import _convolve
+    from jconv.functional.conv import _convolve
 
     _convolve.clear_cache()
     for i in range(1000):

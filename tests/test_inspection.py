@@ -72,7 +72,7 @@ def test_times_are_of_each_alone(monkeypatch):
         timed.append((algorithm, problem))
         return 1.5
 
-    monkeypatch.setattr("jconv.inspection.seconds_alone", seconds)
+    monkeypatch.setattr("jconv.transforms.inspect.seconds_alone", seconds)
     twice = lambda x, k: convolve(x, k) + convolve(x, 2 * k)
     found = jconv.inspect(twice, "direct", timed=True)(X, KERNEL)
     assert found.seconds == 3.0 and len(found.convolutions) == 2

@@ -21,9 +21,9 @@ from jconv.train.losses import (
     mean_squared_error,
     smoothed,
 )
-from jconv.train.rule import build_rule, build_schedule
+from jconv.train.optimizer import build_rule, build_schedule
 from jconv.train.step import Learner, evaluate
-from jconv.train.training import Training
+from jconv.train.trainer import Training
 
 TINY = {
     "name": "tiny",

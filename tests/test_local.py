@@ -11,7 +11,7 @@ from jax import lax
 from jax.test_util import check_grads
 
 import jconv
-from jconv.local import conv_local
+from jconv.functional.conv_local import conv_local
 
 CASES = {
     "1d": ((2, 9, 3), (7, 3, 3, 2), dict()),
@@ -266,7 +266,7 @@ def test_bad_calls_say_what_is_allowed_and_what_came(options, allowed, received)
 
 
 def test_a_thousand_calls_trace_once():
-    from jconv.local import _conv_local
+    from jconv.functional.conv_local import _conv_local
 
     _conv_local.clear_cache()
     for i in range(1000):

@@ -10,8 +10,8 @@ from flax import nnx
 from jconv import models
 from jconv.analysis import summarize
 from jconv.models import PUBLISHED, Logits, WeightsError
-from jconv.models.formats import KERAS, OURS, entries
-from jconv.models.weights import _renumbered, _start_random_streams
+from jconv.models.weight_formats import KERAS, OURS, entries
+from jconv.models.weight_io import _renumbered, _start_random_streams
 
 # Parameters, and multiply-adds of one image at the network's size, of the convolutions and dense
 # layers. Published: torchvision's documentation for GoogLeNet (6,624,904; 1.498 G), Inception v3

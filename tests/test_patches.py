@@ -10,7 +10,7 @@ from definition import index_beyond, pads_by_definition, per_axis
 from jax.test_util import check_grads
 
 import jconv
-from jconv.patches import fold, unfold
+from jconv.functional.patches import fold, unfold
 
 
 def unfold_by_definition(x, size, *, stride=1, padding="VALID", dilation=1, padding_mode="zeros"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jconv.analysis import pictures
+from jconv.analysis import kernel_images as pictures
 
 
 def test_a_kernel_is_blue_below_zero_white_at_zero_and_red_above():

@@ -8,7 +8,7 @@ from entries import ENTRIES
 from jax.experimental.jet import jet
 
 import jconv
-from jconv.plan import WherePossible, lenient
+from jconv.selection.plan import WherePossible, lenient
 
 X, KERNEL = (1, 8, 8, 3), (3, 3, 3, 2)
 

@@ -10,8 +10,8 @@ import pytest
 from definition import pads_by_definition, per_axis, wide
 from jax.test_util import check_grads
 
+from jconv.functional.pooling import avg_pool, lp_pool, max_pool
 from jconv.nn.pool import AvgPool, LpPool, MaxPool
-from jconv.pooling import avg_pool, lp_pool, max_pool
 
 
 def windows_by_definition(sizes, size, stride, padding, dilation, ceil):

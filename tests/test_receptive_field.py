@@ -12,7 +12,7 @@ from rich.console import Console
 
 from jconv import nn
 from jconv.analysis import receptive_field, summarize
-from jconv.nn.calls import in_evaluation
+from jconv.nn.interception import in_evaluation
 
 
 def rngs():

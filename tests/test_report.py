@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jconv.analysis import pictures
-from jconv.report import curves, page, timeline
-from jconv.report.run import read_run
-from jconv.report.words import number
+from jconv.analysis import kernel_images as pictures
+from jconv.report import curves, page
+from jconv.report import kernel_timeline as timeline
+from jconv.report.formatting import number
+from jconv.report.run_reader import read_run
 
 SHAPES = {
     "stem.kernel": (5, 5, 1, 16),
@@ -373,7 +374,7 @@ def test_arrays_that_would_fill_the_memory_are_not_unpacked(finished, monkeypatc
         start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
         archive.writestr("kernel.npy", start + bytes(2**24))
     assert read_run(finished).target is not None
-    monkeypatch.setattr("jconv.report.run.MEMORY", 2**24)
+    monkeypatch.setattr("jconv.report.run_reader.MEMORY", 2**24)
     assert "target.npz could not be read." in read_run(finished).remarks
 
 

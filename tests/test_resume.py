@@ -21,11 +21,11 @@ from tensorboardX.proto.event_pb2 import SessionLog
 
 from jconv.cli import main
 from jconv.train import RunFailed, TrainConfig, checkpoint, loop, resume, train
-from jconv.train.interrupt import CutShort
 from jconv.train.log import rewind
 from jconv.train.run_folder import RunBusy, locked
+from jconv.train.signals import CutShort
 from jconv.train.step import first_bad_layer
-from jconv.train.training import Training
+from jconv.train.trainer import Training
 
 CONFIG = {
     "name": "tiny",

@@ -7,9 +7,9 @@ import pytest
 from entries import on_a_cpu
 
 import jconv
-from jconv.algorithms.algorithm import Problem
-from jconv.selection import choose
-from jconv.window import make_window
+from jconv._core.geometry import make_window
+from jconv.algorithms.base import Problem
+from jconv.selection.choose import choose
 
 
 def problem(inputs=1, outputs=1, groups=8, images=4, taps=(3, 3), size=(14, 14)):

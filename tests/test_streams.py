@@ -9,7 +9,7 @@ from PIL import Image
 
 from jconv.data import Split
 from jconv.train import TrainConfig, resume, train
-from jconv.train.training import Training
+from jconv.train.trainer import Training
 
 
 @pytest.fixture(scope="module")

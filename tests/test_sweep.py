@@ -18,8 +18,10 @@ from jconv import cli
 from jconv.report import compare as comparing
 from jconv.report import sweep as sweep_report
 from jconv.train import RunFailed, TrainConfig, run_folder
-from jconv.train import sweep as sweeping
-from jconv.train.axes import (
+from jconv.train.config.loading import ConfigError
+from jconv.train.run_folder import RunBusy
+from jconv.train.sweep import folder as sweeping
+from jconv.train.sweep.axes import (
     MOST_POINTS,
     Choices,
     Range,
@@ -29,10 +31,8 @@ from jconv.train.axes import (
     short_names,
     with_values,
 )
-from jconv.train.load import ConfigError
-from jconv.train.run_folder import RunBusy
-from jconv.train.study import Study
-from jconv.train.sweep import read_results, read_sweep, sweep
+from jconv.train.sweep.folder import read_results, read_sweep, sweep
+from jconv.train.sweep.optuna_search import Study
 
 CONTENT = {
     "name": "tiny",

@@ -10,7 +10,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from jconv.models.torch_file import TorchFileError, read_torch_file
+from jconv.models.torch_checkpoint import TorchFileError, read_torch_file
 
 
 class FloatStorage:

@@ -19,10 +19,10 @@ from jconv.report.page import write_page
 from jconv.train import RunFailed, TrainConfig, run_folder, train
 from jconv.train.augment import shift
 from jconv.train.log import RunLog
-from jconv.train.rule import build_schedule
+from jconv.train.optimizer import build_schedule
 from jconv.train.run_folder import RunExists
 from jconv.train.tensorboard import EventFile
-from jconv.train.training import Training
+from jconv.train.trainer import Training
 
 
 def config(**changes):

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 import jconv
-from jconv.algorithms.algorithm import Problem
-from jconv.bench import fit
+from jconv._core.geometry import make_window
+from jconv.algorithms.base import Problem
+from jconv.bench import fit_cost_model as fit
 from jconv.bench.random_layers import KINDS, random_layers
-from jconv.bench.tune import forget_choices, tune, tune_problems
 from jconv.cli import main
-from jconv.cost_model import model_of
-from jconv.selection import MEASURED, choose, contenders
+from jconv.selection.choose import MEASURED, choose, contenders
+from jconv.selection.cost_model import model_of
+from jconv.selection.tuning_table import TuningTable, read_table, table_of, versions, write_table
 from jconv.train import TrainConfig, load_config
-from jconv.train.first_step import first_step
+from jconv.train.inspect_step import first_step
 from jconv.train.run_folder import environment
-from jconv.tuning import TuningTable, read_table, table_of, versions, write_table
-from jconv.window import make_window
+from jconv.transforms.tune import forget_choices, tune, tune_problems
 
 
 def problem(images=2, size=9, taps=3, groups=1, inputs=4, outputs=4):
@@ -42,7 +42,7 @@ def table(tmp_path, monkeypatch):
     """The path of the table that this process goes by; there is none yet."""
     path = tmp_path / "tables" / "here.json"
     monkeypatch.setenv("JCONV_TUNING", str(path))
-    monkeypatch.setattr("jconv.tuning._gone_by", {})
+    monkeypatch.setattr("jconv.selection.tuning_table._gone_by", {})
     forget_choices()
     yield path
     monkeypatch.undo()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jconv
-from jconv.window import Window, make_window
+from jconv._core.geometry import Window, make_window
 
 
 def test_output_size_of_the_text():

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jconv.algorithms.algorithm import Algorithm as Algorithm
+from jconv.algorithms.base import Algorithm as Algorithm
 from jconv.algorithms.direct import Direct as Direct
 from jconv.algorithms.fft import FFT as FFT
 from jconv.algorithms.im2col import Im2col as Im2col

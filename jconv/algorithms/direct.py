@@ -24,7 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jconv.algorithms.algorithm import (
+from jconv._core.geometry import Sizes, Window, whole
+from jconv.algorithms.array_ops import padded, sliced, strided
+from jconv.algorithms.base import (
     Algorithm,
     Cost,
     Precision,
@@ -33,9 +35,7 @@ from jconv.algorithms.algorithm import (
     relative_error,
     roundings,
 )
-from jconv.algorithms.channelwise import channelwise_inner_products
-from jconv.algorithms.space import padded, sliced, strided
-from jconv.window import Sizes, Window, whole
+from jconv.algorithms.depthwise_kernel_grad import channelwise_inner_products
 
 HELD = 32 * 2**20  # bytes of matrix products, or of patches, up to which all are held at once
 TERMS = 49  # of matrix products, and of anything that lies in a large output

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from scipy.fft import next_fast_len
 
-from jconv.algorithms.algorithm import Problem, issubdtype, relative_error, roundings
-from jconv.algorithms.dense import dense_problem
-from jconv.algorithms.tiles import TiledAlgorithm, Tiling, cut
-from jconv.window import whole
+from jconv._core.geometry import whole
+from jconv.algorithms.base import Problem, issubdtype, relative_error, roundings
+from jconv.algorithms.polyphase import dense_problem
+from jconv.algorithms.tiling import TiledAlgorithm, Tiling, cut
 
 
 @dataclass(frozen=True)

@@ -20,17 +20,17 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from jconv.algorithms.algorithm import (
+from jconv._core.geometry import Sizes, Window, whole
+from jconv.algorithms.array_ops import cropped, every, padded
+from jconv.algorithms.base import (
     Algorithm,
     Cost,
     Precision,
     Problem,
     accumulator,
 )
-from jconv.algorithms.blocks import Blocks
-from jconv.algorithms.dense import by_phases, dense_problem
-from jconv.algorithms.space import cropped, every, padded
-from jconv.window import Sizes, Window, whole
+from jconv.algorithms.blocking import Blocks
+from jconv.algorithms.polyphase import by_phases, dense_problem
 
 UNROLLED = 8  # slices along one axis up to which its patches are slices, more are a gather
 

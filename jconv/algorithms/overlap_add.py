@@ -16,10 +16,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from jconv.algorithms.algorithm import Problem
+from jconv._core.geometry import whole
+from jconv.algorithms.base import Problem
 from jconv.algorithms.fft import FFT, fast_length
-from jconv.algorithms.tiles import Tiling, cut
-from jconv.window import whole
+from jconv.algorithms.tiling import Tiling, cut
 
 
 @dataclass(frozen=True)

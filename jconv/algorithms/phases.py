@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jconv.algorithms.algorithm import Algorithm, Cost, Problem, check_inner
-from jconv.algorithms.dense import DenseAlgorithm, dense_problem
+from jconv.algorithms.base import Algorithm, Cost, Problem, check_inner
+from jconv.algorithms.polyphase import DenseAlgorithm, dense_problem
 from jconv.algorithms.xla import Xla
 
 

@@ -22,7 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jconv.algorithms.algorithm import (
+from jconv._core.geometry import Window, whole
+from jconv.algorithms.base import (
     Algorithm,
     Cost,
     Precision,
@@ -35,7 +36,6 @@ from jconv.algorithms.algorithm import (
 )
 from jconv.algorithms.direct import Direct
 from jconv.algorithms.xla import Xla
-from jconv.window import Window, whole
 
 
 @dataclass(frozen=True)

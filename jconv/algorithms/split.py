@@ -19,9 +19,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jconv.algorithms.algorithm import Algorithm, Cost, Precision, Problem, check_inner
+from jconv._core.geometry import Window, whole
+from jconv.algorithms.base import Algorithm, Cost, Precision, Problem, check_inner
 from jconv.algorithms.xla import Xla
-from jconv.window import Window, whole
 
 # Channels, in and out, up to which groups are made one block: the fastest of 1, 2, 4, ... groups
 # on published layers. Kernels larger than their outputs, those of kernel gradients, cost more.

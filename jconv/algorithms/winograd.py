@@ -19,11 +19,11 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from jconv.algorithms.algorithm import Problem, issubdtype, relative_error, roundings
-from jconv.algorithms.dense import dense_problem
-from jconv.algorithms.tiles import TiledAlgorithm, Tiling, cut
+from jconv._core.geometry import as_listed, received, whole
+from jconv.algorithms.base import Problem, issubdtype, relative_error, roundings
+from jconv.algorithms.polyphase import dense_problem
+from jconv.algorithms.tiling import TiledAlgorithm, Tiling, cut
 from jconv.algorithms.toom_cook import POINTS, amplification, matrices
-from jconv.window import as_listed, received, whole
 
 MOST_TAPS = 7  # along an axis; more would need points whose errors drown the result
 MOST_POINTS = 8  # of a tile whose size is left to the algorithm

@@ -23,7 +23,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jconv.algorithms.algorithm import (
+from jconv._core.geometry import Window, received
+from jconv.algorithms.array_ops import merged, padded
+from jconv.algorithms.base import (
     Algorithm,
     Cost,
     Precision,
@@ -31,14 +33,12 @@ from jconv.algorithms.algorithm import (
     accumulator,
 )
 from jconv.algorithms.im2col import Im2col
-from jconv.algorithms.space import merged, padded
-from jconv.algorithms.xla_forms import (
+from jconv.algorithms.xla_lowering import (
     as_convolution,
     as_input_gradient,
     as_kernel_gradient,
     worked_in,
 )
-from jconv.window import Window, received
 
 # Pairs that are convolved by a call each, which XLA computes beside other parts of a program, as it
 # does no loop: a step of eight networks took 0.8 times as long.

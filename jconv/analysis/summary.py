@@ -18,12 +18,12 @@ from jax.extend.core import Jaxpr, Literal, Primitive
 from rich import box
 from rich.table import Table
 
-from jconv.analysis.field import Field, Seen, joined, placed, through_window
-from jconv.analysis.seen import seen_by_results
-from jconv.multiply_adds import multiply_adds, of_equation, shape_of
+from jconv._core.geometry import Window
+from jconv._core.jaxpr import multiply_adds, of_equation, shape_of
+from jconv.analysis.propagation import seen_by_results
+from jconv.analysis.receptive_field import Field, Seen, joined, placed, through_window
 from jconv.nn import LocalConv
-from jconv.nn.calls import calls_through, in_evaluation
-from jconv.window import Window
+from jconv.nn.interception import calls_through, in_evaluation
 
 INPUT = "input"
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from jconv.algorithms.algorithm import Problem
+from jconv.algorithms.base import Problem
 from jconv.bench.layers import Layer
-from jconv.bench.race import problems_of
-from jconv.bench.run import multiply_adds
+from jconv.bench.suite import multiply_adds
+from jconv.profiling.race import problems_of
 
 FEWEST, MOST = 2e5, 6e8  # multiply-adds of one forward pass
 MOST_NUMBERS = 3e7  # in the input, and in the output of all kernels

@@ -1,3 +1,3 @@
 """The command line: `jconv VERB ...`, each verb a few lines over a function of the library."""
 
-from jconv.cli.verbs import main as main
+from jconv.cli.main import main as main

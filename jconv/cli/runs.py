@@ -11,8 +11,8 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from jconv.cli.words import INTERRUPTED, OK, leading_path, parse
-from jconv.data.files import BadFile
+from jconv.cli.arguments import INTERRUPTED, OK, leading_path, parse
+from jconv.data.safe_io import BadFile
 from jconv.report.compare import Comparison, write_comparison
 from jconv.report.compare import compare as compare_runs
 from jconv.report.compare import table as comparison_table
@@ -20,8 +20,8 @@ from jconv.report.page import write_page
 from jconv.train import RunFailed, TrainConfig, load_config, run_name
 from jconv.train import resume as resume_run
 from jconv.train import train as train_run
-from jconv.train.processes import writes
-from jconv.train.training import NotFinite
+from jconv.train.distributed import writes
+from jconv.train.trainer import NotFinite
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,16 @@ from rich.progress import Progress
 
 import jconv
 from jconv.bench.layers import choose_layers
-from jconv.bench.race import Race, problems_of, race
 from jconv.bench.random_layers import draw_problems, random_problems
-from jconv.bench.report import file_of, line, race_line, told, write_results
-from jconv.bench.run import LOOPS, MERGED, PASSES, Row, bench_networks, choose_networks
-from jconv.bench.run import bench as run_bench
-from jconv.bench.tune import tune_problems
-from jconv.cli.words import OK, parse
+from jconv.bench.results import file_of, line, race_line, told, write_results
+from jconv.bench.suite import LOOPS, MERGED, PASSES, Row, bench_networks, choose_networks
+from jconv.bench.suite import bench as run_bench
+from jconv.cli.arguments import OK, parse
+from jconv.profiling.race import Race, problems_of, race
+from jconv.selection.tuning_table import VARIABLE, default_path
 from jconv.train import TrainConfig, load_config, run_name
-from jconv.train.first_step import first_step
-from jconv.tuning import VARIABLE, default_path
+from jconv.train.inspect_step import first_step
+from jconv.transforms.tune import tune_problems
 
 
 def bench(words: Sequence[str]) -> int:

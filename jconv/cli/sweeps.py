@@ -10,13 +10,13 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from jconv.cli.words import INTERRUPTED, OK, leading_path, parse
+from jconv.cli.arguments import INTERRUPTED, OK, leading_path, parse
 from jconv.report import sweep as sweep_report
 from jconv.report.page import write_page
 from jconv.train import TrainConfig, load_config, run_name
-from jconv.train.axes import read_axes
-from jconv.train.sweep import Point, Result, label, read_results
-from jconv.train.sweep import sweep as sweep_runs
+from jconv.train.sweep.axes import read_axes
+from jconv.train.sweep.folder import Point, Result, label, read_results
+from jconv.train.sweep.folder import sweep as sweep_runs
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from jconv.data.dataset import Splits, split_by_share
 from jconv.data.split import Split
-from jconv.data.splits import Splits, split_by_share
 
 CLASSES = 10
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from jconv.data.files import MEMORY, BadFile, open_file, read_bytes, shown, size_of
-from jconv.data.gunzip import MAGIC as GZIP
-from jconv.data.gunzip import Gunzip
+from jconv.data.gzip_stream import MAGIC as GZIP
+from jconv.data.gzip_stream import Gunzip
+from jconv.data.safe_io import MEMORY, BadFile, open_file, read_bytes, shown, size_of
 
 BYTES = 8  # the type of the numbers, as the header calls it
 

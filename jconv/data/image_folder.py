@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from jconv.data.encoded import EncodedImages, Skipping
-from jconv.data.files import MEMORY, BadFile, list_folder, open_file, shown
-from jconv.data.image import decode
-from jconv.data.labelled import MOST_CLASSES, scaled_parts
-from jconv.data.splits import Splits, split_by_share
+from jconv.data.dataset import Splits, split_by_share
+from jconv.data.image_decoding import decode
+from jconv.data.labels import MOST_CLASSES, scaled_parts
+from jconv.data.lazy_images import EncodedImages, Skipping
+from jconv.data.safe_io import MEMORY, BadFile, list_folder, open_file, shown
 
 
 def load_image_folder(

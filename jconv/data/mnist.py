@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from jconv.data.files import MEMORY, BadFile, shown
+from jconv.data.dataset import Splits, split_by_share
 from jconv.data.idx import read_idx
-from jconv.data.labelled import checked_labels, scaled_parts
+from jconv.data.labels import checked_labels, scaled_parts
+from jconv.data.safe_io import MEMORY, BadFile, shown
 from jconv.data.split import Split
-from jconv.data.splits import Splits, split_by_share
 
 DIGITS = tuple("0123456789")
 CLOTHES = (

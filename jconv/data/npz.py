@@ -18,10 +18,10 @@ from typing import IO
 import numpy as np
 from jaxtyping import Shaped
 
-from jconv.data.files import MEMORY, PIECE, BadFile, open_file, read_bytes, shown, size_of
-from jconv.data.labelled import checked_labels, scaled_parts
+from jconv.data.dataset import Splits, split_by_share
+from jconv.data.labels import checked_labels, scaled_parts
+from jconv.data.safe_io import MEMORY, PIECE, BadFile, open_file, read_bytes, shown, size_of
 from jconv.data.split import Split
-from jconv.data.splits import Splits, split_by_share
 
 MOST_ARRAYS = 10_000
 ENTRY = b"PK\x01\x02"  # with which the archive begins each line of its table of contents

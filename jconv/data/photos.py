@@ -8,10 +8,10 @@ import numpy as np
 import skimage.color
 import skimage.data
 
-from jconv.convolution import conv
-from jconv.data.labelled import scaled_parts
+from jconv.data.dataset import Splits, split_by_share
+from jconv.data.labels import scaled_parts
 from jconv.data.split import Split
-from jconv.data.splits import Splits, split_by_share
+from jconv.functional.conv import conv
 
 PHOTOS = ("astronaut", "coffee", "chelsea")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from flax import nnx
 
-from jconv.models.formats import SYMMETRIC, TORCH, Format
 from jconv.models.network import Network, classifier
+from jconv.models.weight_formats import SYMMETRIC, TORCH, Format
 from jconv.nn import AuxiliaryHead, ConvNorm, Inception, LocalResponseNorm, MaxPool
 
 # Of each module: channels out of 1x1, 3x3 (reduced, out), the largest (reduced, out), pooling.

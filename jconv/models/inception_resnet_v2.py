@@ -8,8 +8,8 @@ from typing import Any
 
 from flax import nnx
 
-from jconv.models.formats import KERAS, NO_SCALE, SYMMETRIC_333, TORCH, Format
 from jconv.models.network import Network, classifier
+from jconv.models.weight_formats import KERAS, NO_SCALE, SYMMETRIC_333, TORCH, Format
 from jconv.nn import (
     ConvNorm,
     InceptionResNetA,

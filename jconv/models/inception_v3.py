@@ -8,8 +8,16 @@ from typing import Any
 
 from flax import nnx
 
-from jconv.models.formats import AS_TENSORFLOW, AS_TORCH, KERAS, NO_SCALE, SYMMETRIC, TORCH, Format
 from jconv.models.network import Network, borders, classifier
+from jconv.models.weight_formats import (
+    AS_TENSORFLOW,
+    AS_TORCH,
+    KERAS,
+    NO_SCALE,
+    SYMMETRIC,
+    TORCH,
+    Format,
+)
 from jconv.nn import (
     AuxiliaryHeadV3,
     ConvNorm,

@@ -8,8 +8,8 @@ from typing import Any
 
 from flax import nnx
 
-from jconv.models.formats import SYMMETRIC, TORCH, Format
 from jconv.models.network import Network, classifier
+from jconv.models.weight_formats import SYMMETRIC, TORCH, Format
 from jconv.nn import (
     InceptionV4A,
     InceptionV4B,

@@ -7,7 +7,7 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jconv.models.pixels import Pixels
+from jconv.models.preprocessing import Pixels
 from jconv.nn import GlobalAveragePool
 
 ORIGINS = ("torch", "tensorflow")

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from jconv.algorithms import Algorithm
 from jconv.nn import Branch, Flatten, MaxPool, ParallelConv
-from jconv.plan import Plan
+from jconv.selection.plan import Plan
 
 
 class ParallelNet(nnx.Module):

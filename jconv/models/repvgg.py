@@ -7,8 +7,8 @@ from typing import Any
 
 from flax import nnx
 
-from jconv.models.formats import TORCH, Format
 from jconv.models.network import Network, classifier
+from jconv.models.weight_formats import TORCH, Format
 from jconv.nn import RepVGGBlock
 
 A0 = ((2, 48), (4, 96), (14, 192), (1, 1280))  # blocks, and channels, of each stage

@@ -8,8 +8,8 @@ from typing import Any
 
 from flax import nnx
 
-from jconv.models.formats import AS_TENSORFLOW, AS_TORCH, KERAS, SYMMETRIC_333, TORCH, Format
 from jconv.models.network import Network, borders, classifier
+from jconv.models.weight_formats import AS_TENSORFLOW, AS_TORCH, KERAS, SYMMETRIC_333, TORCH, Format
 from jconv.nn import ConvNorm, SeparableConv, Sequential, XceptionBlock
 
 

@@ -1,13 +1,16 @@
 """Flax NNX layers whose convolutions are jconv's."""
 
 from jconv.nn.adaptive_pool import AdaptiveAvgPool as AdaptiveAvgPool
-from jconv.nn.container import Sequential as Sequential
+from jconv.nn.branches import Add as Add
+from jconv.nn.branches import Concatenate as Concatenate
+from jconv.nn.branches import Parallel as Parallel
 from jconv.nn.conv import Conv as Conv
 from jconv.nn.conv import DepthwiseConv as DepthwiseConv
 from jconv.nn.conv import SeparableConv as SeparableConv
 from jconv.nn.conv_norm import ConvNorm as ConvNorm
 from jconv.nn.conv_transpose import ConvTranspose as ConvTranspose
-from jconv.nn.deform import DeformConv as DeformConv
+from jconv.nn.convnext_block import MetaNeXtBlock as MetaNeXtBlock
+from jconv.nn.deform_conv import DeformConv as DeformConv
 from jconv.nn.inception import AuxiliaryHead as AuxiliaryHead
 from jconv.nn.inception import AuxiliaryHeadV3 as AuxiliaryHeadV3
 from jconv.nn.inception import Inception as Inception
@@ -29,9 +32,8 @@ from jconv.nn.inception import InceptionV4ReductionA as InceptionV4ReductionA
 from jconv.nn.inception import InceptionV4ReductionB as InceptionV4ReductionB
 from jconv.nn.inception import InceptionV4Stem as InceptionV4Stem
 from jconv.nn.inverted_residual import InvertedResidual as InvertedResidual
-from jconv.nn.local import LocalConv as LocalConv
+from jconv.nn.local_conv import LocalConv as LocalConv
 from jconv.nn.local_response_norm import LocalResponseNorm as LocalResponseNorm
-from jconv.nn.metanext import MetaNeXtBlock as MetaNeXtBlock
 from jconv.nn.mixed_depthwise import InceptionDepthwise as InceptionDepthwise
 from jconv.nn.mixed_depthwise import MixConv as MixConv
 from jconv.nn.parallel import Branch as Branch
@@ -44,8 +46,6 @@ from jconv.nn.pool import MaxPool as MaxPool
 from jconv.nn.reparameterised import DiverseBranchBlock as DiverseBranchBlock
 from jconv.nn.reparameterised import NormPad as NormPad
 from jconv.nn.reparameterised import RepVGGBlock as RepVGGBlock
-from jconv.nn.side_by_side import Add as Add
-from jconv.nn.side_by_side import Concatenate as Concatenate
-from jconv.nn.side_by_side import Parallel as Parallel
+from jconv.nn.sequential import Sequential as Sequential
 from jconv.nn.squeeze_excite import SqueezeExcite as SqueezeExcite
 from jconv.nn.xception_block import XceptionBlock as XceptionBlock

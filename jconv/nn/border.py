@@ -4,8 +4,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jconv.convolution import JNP_MODES
-from jconv.window import Sizes, dilated_size, resolve_padding
+from jconv._core.geometry import Sizes, dilated_size, resolve_padding
+from jconv.functional.conv import JNP_MODES
 
 
 def bordered(x, padding: Any, mode: str, size: Sizes, strides: Sizes, dilation: Sizes):

@@ -9,11 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Num
 
-from jconv.algorithms import Algorithm
-from jconv.call import as_array, common_dtype, frozen, renamed, resolve_precision
-from jconv.convolution import conv, resharded
-from jconv.plan import Plan, resolve_plan
-from jconv.window import (
+from jconv._core.geometry import (
     PADDINGS,
     as_listed,
     per_axis,
@@ -22,6 +18,10 @@ from jconv.window import (
     resolve_padding_mode,
     whole,
 )
+from jconv.algorithms import Algorithm
+from jconv.functional.conv import conv, resharded
+from jconv.functional.conv_spec import as_array, common_dtype, frozen, renamed, resolve_precision
+from jconv.selection.plan import Plan, resolve_plan
 
 FLAX_BORDERS = ("CIRCULAR", "REFLECT")  # that `nnx.Conv` adds itself
 

@@ -7,11 +7,11 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Num
 
+from jconv._core.geometry import per_axis
 from jconv.algorithms import Algorithm
-from jconv.nn.container import Sequential
 from jconv.nn.conv import Conv, axis_sizes
-from jconv.plan import Plan
-from jconv.window import per_axis
+from jconv.nn.sequential import Sequential
+from jconv.selection.plan import Plan
 
 Activation = Callable[[jax.Array], jax.Array]
 

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Num
 
+from jconv._core.geometry import per_axis, resolve_padding_mode, whole
 from jconv.algorithms import Algorithm
-from jconv.call import renamed
+from jconv.functional.conv_spec import renamed
+from jconv.functional.conv_transpose import conv_transpose
 from jconv.nn.conv import axis_sizes
-from jconv.plan import Plan
-from jconv.transpose import conv_transpose
-from jconv.window import per_axis, resolve_padding_mode, whole
+from jconv.selection.plan import Plan
 
 NAMES = {"x": "inputs", "stride": "strides"}
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jconv.window import whole
+from jconv._core.geometry import whole
 
 
 class LocalResponseNorm(nnx.Module):

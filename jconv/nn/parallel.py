@@ -9,12 +9,12 @@ from flax import nnx
 from jaxtyping import Array, Num
 
 from jconv.algorithms import Algorithm
-from jconv.nn.container import Sequential
+from jconv.nn.branches import Concatenate
 from jconv.nn.conv import Conv, DepthwiseConv
 from jconv.nn.conv_norm import ConvNorm, square
 from jconv.nn.pool import AvgPool, MaxPool
-from jconv.nn.side_by_side import Concatenate
-from jconv.plan import Plan
+from jconv.nn.sequential import Sequential
+from jconv.selection.plan import Plan
 
 # The block of the text that jconv grew from: 64 kernels of each size.
 WIDTHS = {1: 64, 3: 64, 5: 64}

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Num
 
-from jconv.call import as_array, frozen, renamed
+from jconv._core.geometry import per_axis
+from jconv.functional.conv_spec import as_array, frozen, renamed
+from jconv.functional.pooling import avg_pool, lp_pool, max_pool
 from jconv.nn.conv import axis_sizes
-from jconv.pooling import avg_pool, lp_pool, max_pool
-from jconv.window import per_axis
 
 
 class _Pool(nnx.Module):

@@ -10,11 +10,11 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Num
 
-from jconv.nn.container import Sequential
+from jconv.nn.branches import Parallel
 from jconv.nn.conv import Conv
 from jconv.nn.conv_norm import Activation, ConvNorm
 from jconv.nn.pool import AvgPool
-from jconv.nn.side_by_side import Parallel
+from jconv.nn.sequential import Sequential
 
 
 class RepVGGBlock(nnx.Module):

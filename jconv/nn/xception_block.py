@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from flax import nnx
 from jaxtyping import Array, Num
 
-from jconv.nn.container import Sequential
 from jconv.nn.conv import SeparableConv
 from jconv.nn.conv_norm import ConvNorm
 from jconv.nn.pool import MaxPool
+from jconv.nn.sequential import Sequential
 
 
 class XceptionBlock(nnx.Module):

@@ -10,15 +10,15 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from jconv.report import html
+from jconv.report import templating as html
 from jconv.report.curves import Chart, chart
-from jconv.report.figures import figure, label
-from jconv.report.run import Run, read_run
-from jconv.report.verdict import verdict
-from jconv.train.axes import short_names, text_of
-from jconv.train.load import ConfigError, read_yaml
+from jconv.report.headline import verdict
+from jconv.report.metrics import figure, label
+from jconv.report.run_reader import Run, read_run
+from jconv.train.config.loading import ConfigError, read_yaml
 from jconv.train.run_folder import flat
-from jconv.train.sweep import read_results
+from jconv.train.sweep.axes import short_names, text_of
+from jconv.train.sweep.folder import read_results
 
 MOST_RUNS = 16  # that can still be told apart in one chart
 BESIDE = 3  # runs up to which each has a column of the table; more have a row each

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from jconv.report.run import Run, is_number
-from jconv.report.words import number, percent
+from jconv.report.formatting import number, percent
+from jconv.report.run_reader import Run, is_number
 
 MOST_CLASSES = 100
 NUMBERED = 20  # classes up to which each cell shows its number

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from jconv.report.words import number, number_with_error, percent, percent_with_error
+from jconv.report.formatting import number, number_with_error, percent, percent_with_error
 
 POINTS = 300  # points drawn of one curve
 DOTTED = 40  # a curve of at most this many points also shows each of them

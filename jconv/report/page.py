@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from jconv.analysis.pictures import gradient
-from jconv.report import html, timeline
+from jconv.analysis.kernel_images import gradient
+from jconv.report import kernel_timeline as timeline
+from jconv.report import templating as html
 from jconv.report.confusion import confusion_of
 from jconv.report.curves import Chart, chart, step_axis
-from jconv.report.figures import final_figures, label, text
+from jconv.report.formatting import number
+from jconv.report.headline import divergence, standing, verdict
+from jconv.report.metrics import final_figures, label, text
 from jconv.report.recovery import recovery_of
-from jconv.report.run import Run, is_number, read_run
-from jconv.report.verdict import divergence, standing, verdict
-from jconv.report.words import number
+from jconv.report.run_reader import Run, is_number, read_run
 
 _COLUMNS = ("output_shape", "parameters", "multiply_adds", "receptive_field", "connected_to")
 

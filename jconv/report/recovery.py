@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Num
 
-from jconv.analysis.pictures import (
+from jconv.analysis.kernel_images import (
     Picture,
     colour_limit,
     kernel_image,
     kernel_picture,
     scale_to_fit,
 )
-from jconv.report.run import Run
-from jconv.report.words import number
+from jconv.report.formatting import number
+from jconv.report.run_reader import Run
 
 CELLS = 7  # a kernel up to this wide is shown with its numbers
 SIZE = 256  # of the picture of a larger one, in CSS pixels at most

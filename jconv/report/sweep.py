@@ -15,13 +15,13 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from jconv.files import atomically, write_text
-from jconv.report.figures import figure, label
-from jconv.report.run import is_number
-from jconv.report.words import percent
-from jconv.train.axes import short_names, text_of
+from jconv._core.atomic_io import atomically, write_text
+from jconv.report.formatting import percent
+from jconv.report.metrics import figure, label
+from jconv.report.run_reader import is_number
 from jconv.train.run_folder import write_json
-from jconv.train.sweep import Result, Sweep, read_sweep
+from jconv.train.sweep.axes import short_names, text_of
+from jconv.train.sweep.folder import Result, Sweep, read_sweep
 
 LINES = 6  # that can be told apart in one plot
 NAMED = 8  # values that a tick each has room for

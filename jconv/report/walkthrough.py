@@ -35,8 +35,8 @@ from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
+from jconv._core.geometry import Window, make_window
 from jconv.kernels import prewitt
-from jconv.window import Window, make_window
 
 # Pixels shown around the window in each step on a terminal; the rest of a large input is left out.
 SURROUNDINGS = 3

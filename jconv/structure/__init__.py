@@ -3,4 +3,4 @@
 from jconv.structure.affine import Refused as Refused
 from jconv.structure.merge import Merging as Merging
 from jconv.structure.merge import merge as merge
-from jconv.structure.step import Step as Step
+from jconv.structure.merged_block import Step as Step

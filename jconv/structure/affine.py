@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from jconv.window import Pads
+from jconv._core.geometry import Pads
 
 
 class Refused(ValueError):

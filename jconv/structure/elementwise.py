@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import Jaxpr, Literal, jaxprs_in_params
 
-from jconv.multiply_adds import shape_of
+from jconv._core.jaxpr import shape_of
 
 NUMBERWISE = frozenset(
     """

@@ -14,12 +14,12 @@ from rich.console import Group
 from rich.table import Table
 
 from jconv.nn import Conv, SeparableConv, Sequential
-from jconv.nn.calls import calls_through, in_evaluation
-from jconv.selection import milliseconds
+from jconv.nn.interception import calls_through, in_evaluation
+from jconv.selection.choose import milliseconds
 from jconv.structure.affine import Refused, dilation_of
-from jconv.structure.parts import Part
-from jconv.structure.rules import RULES, has_known_call, in_turn, part_of, rank_of
-from jconv.structure.step import SINGLE, Step
+from jconv.structure.affine_layer import Part
+from jconv.structure.layer_rules import RULES, has_known_call, in_turn, part_of, rank_of
+from jconv.structure.merged_block import SINGLE, Step
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from jconv.train.config import NetworkConfig as NetworkConfig
 from jconv.train.config import TrainConfig as TrainConfig
-from jconv.train.load import ConfigError as ConfigError
-from jconv.train.load import load_config as load_config
-from jconv.train.load import run_name as run_name
+from jconv.train.config.loading import ConfigError as ConfigError
+from jconv.train.config.loading import load_config as load_config
+from jconv.train.config.loading import run_name as run_name
 from jconv.train.loop import RunFailed as RunFailed
 from jconv.train.loop import resume as resume
 from jconv.train.loop import train as train

@@ -19,7 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from jconv.train.processes import any_process, wait_for_all, writes
+from jconv.train.distributed import any_process, wait_for_all, writes
 
 DIGITS = 6  # of a step, in the name of its folder
 

@@ -10,9 +10,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
-from jconv.analysis.pictures import image_to_save
-from jconv.files import atomically
-from jconv.train.beside import Beside
+from jconv._core.atomic_io import atomically
+from jconv.analysis.kernel_images import image_to_save
+from jconv.train.background import Beside
 from jconv.train.config import TrainConfig
 from jconv.train.run_folder import to_json
 from jconv.train.tensorboard import EventFile

@@ -11,18 +11,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from jconv.files import atomically
+from jconv._core.atomic_io import atomically
 from jconv.train import run_folder
 from jconv.train.checkpoint import Checkpoints, NoCheckpoint
 from jconv.train.config import TrainConfig
-from jconv.train.interrupt import CutShort, stop_when_asked
-from jconv.train.load import load_config
+from jconv.train.config.loading import load_config
+from jconv.train.distributed import agreed, join, refused_by_all, wait_for_all, writes
 from jconv.train.log import RunLog, rewind, spread
-from jconv.train.processes import agreed, join, refused_by_all, wait_for_all, writes
+from jconv.train.optimizer import build_schedule
 from jconv.train.progress import Progress
-from jconv.train.rule import build_schedule
+from jconv.train.signals import CutShort, stop_when_asked
 from jconv.train.step import forget, take_steps
-from jconv.train.training import NotFinite, Training, rhythms
+from jconv.train.trainer import NotFinite, Training, rhythms
 
 LONGEST = 0.5  # seconds of one call, so that who asks a run to end does not wait
 

@@ -20,9 +20,9 @@ import jax
 import yaml
 from pydantic import BaseModel
 
-from jconv.files import write_text
-from jconv.train.processes import writes
-from jconv.tuning import table_of, table_path
+from jconv._core.atomic_io import write_text
+from jconv.selection.tuning_table import table_of, table_path
+from jconv.train.distributed import writes
 
 LAYOUT = ("mesh", "distributed")  # sections that say where a run is, not what
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")

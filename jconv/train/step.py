@@ -18,7 +18,7 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from jconv.nn.calls import calls_through, in_evaluation
+from jconv.nn.interception import calls_through, in_evaluation
 from jconv.train.augment import augmented
 from jconv.train.config import Augment
 from jconv.train.losses import Loss, accuracy, confusion, named, smoothed

@@ -8,10 +8,10 @@ import sys
 import warnings
 from pathlib import Path
 
-from jconv.data.files import open_file
 from jconv.data.idx import read_idx
-from jconv.data.image import decode
+from jconv.data.image_decoding import decode
 from jconv.data.npz import load_npz, read_npz
+from jconv.data.safe_io import open_file
 
 MOST_MORE = 2**30  # bytes of memory, beside those that it begins with
 

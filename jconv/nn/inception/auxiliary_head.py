@@ -8,9 +8,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jconv.nn.adaptive_pool import AdaptiveAvgPool
-from jconv.nn.container import Sequential
 from jconv.nn.conv_norm import ConvNorm
 from jconv.nn.pool import AvgPool, Flatten, GlobalAveragePool
+from jconv.nn.sequential import Sequential
 
 LEAST = 17  # pixels along a side: of them 5x5 averages, 3 apart, leave 5
 

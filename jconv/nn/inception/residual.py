@@ -10,11 +10,11 @@ from typing import Any
 from flax import nnx
 from jaxtyping import Array, Num
 
+from jconv.nn.branches import Parallel
 from jconv.nn.conv import Conv
 from jconv.nn.conv_norm import Activation, chain
 from jconv.nn.inception.v3 import averaged
 from jconv.nn.pool import MaxPool
-from jconv.nn.side_by_side import Parallel
 
 
 class _Residual(nnx.Module):

@@ -1,9 +1,9 @@
 """The first Inception module: 1x1 reductions before the larger kernels, and a pooling branch."""
 
-from jconv.nn.container import Sequential
+from jconv.nn.branches import Parallel
 from jconv.nn.conv_norm import chain
 from jconv.nn.pool import MaxPool
-from jconv.nn.side_by_side import Parallel
+from jconv.nn.sequential import Sequential
 
 
 class Inception(Parallel):

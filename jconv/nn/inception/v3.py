@@ -6,10 +6,10 @@ figures 5 to 7 and 10, with the widths of the authors' own network, in which mod
 
 from flax import nnx
 
-from jconv.nn.container import Sequential
+from jconv.nn.branches import Parallel
 from jconv.nn.conv_norm import chain
 from jconv.nn.pool import AvgPool, MaxPool
-from jconv.nn.side_by_side import Parallel
+from jconv.nn.sequential import Sequential
 
 
 class InceptionA(Parallel):

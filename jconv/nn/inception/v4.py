@@ -6,11 +6,11 @@ Learning" (2016), figures 3 to 9.
 
 from typing import Any
 
-from jconv.nn.container import Sequential
+from jconv.nn.branches import Parallel
 from jconv.nn.conv_norm import chain
 from jconv.nn.inception.v3 import averaged, fork
 from jconv.nn.pool import MaxPool
-from jconv.nn.side_by_side import Parallel
+from jconv.nn.sequential import Sequential
 
 
 class InceptionV4Stem(Sequential):

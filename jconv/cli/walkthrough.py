@@ -1,0 +1,62 @@
+"""One convolution, step by step: `walkthrough`."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+import tyro
+from rich.console import Console
+
+import jconv
+from jconv.cli.arguments import OK, parse
+from jconv.kernels import KERNELS
+
+
+def walkthrough(words: Sequence[str]) -> int:
+    """`jconv walkthrough`."""
+
+    def walk(
+        x: str = "1 2 3 4; 5 6 7 8; 9 10 11 12; 13 14 15 16",
+        kernel: str = "prewitt",
+        stride: int = 1,
+        padding: str = "VALID",
+        dilation: int = 1,
+        flip: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    ):
+        """Show one convolution step by step, each product and sum written out.
+
+        Args:
+          x: the input, rows separated by semicolons.
+          kernel: the kernel in the same way, or the name of one in jconv.kernels.
+          stride: pixels between neighbouring outputs.
+          padding: VALID, SAME, FULL, or pixels on every side.
+          dilation: pixels between neighbouring taps.
+          flip: turn the kernel round first: true convolution, not correlation.
+        """
+        return jconv.walkthrough(
+            _matrix("x", x),
+            np.asarray(KERNELS[kernel]()) if kernel in KERNELS else _matrix("kernel", kernel),
+            stride=stride,
+            padding=int(padding) if re.fullmatch("-?[0-9]+", padding) else padding,
+            dilation=dilation,
+            flip=flip,
+        )
+
+    Console().print(parse(walk, "walkthrough", words))
+    return OK
+
+
+def _matrix(name: str, text: str) -> np.ndarray:
+    """Numbers separated by spaces or commas, rows by semicolons."""
+    try:
+        rows = [[float(word) for word in row.replace(",", " ").split()] for row in text.split(";")]
+    except ValueError:
+        rows = []
+    if not rows or not rows[0] or len({len(row) for row in rows}) != 1:
+        names = f", or one of {list(KERNELS)}" if name == "kernel" else ""
+        raise ValueError(
+            f"`--{name}` must be rows of as many numbers each, separated by semicolons, such as "
+            f"'1 2; 3 4'{names}. Received: {text!r}."
+        )
+    return np.array(rows)

@@ -1,0 +1,1 @@
+"""The JAX primitive and the public functions over it."""

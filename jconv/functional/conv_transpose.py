@@ -1,0 +1,238 @@
+"""The transposed convolution: the adjoint of `jconv.conv`, a door of its own."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jconv._core.geometry import MOST, Sizes, dilated_size, per_axis, resolve_padding
+from jconv._core.layout import canonical_input, canonical_kernel, from_canonical, resolve_layout
+from jconv.algorithms import Algorithm
+from jconv.functional.conv import beyond_border
+from jconv.functional.conv_spec import (
+    Call,
+    as_array,
+    check_ranks,
+    positive_groups,
+    resolve_call,
+    resolved,
+)
+from jconv.functional.primitive import convolve, transposed_kernel
+from jconv.selection.plan import Plan
+
+
+def conv_transpose(
+    x,
+    kernel,
+    *,
+    stride: int | Sequence[int] = 1,
+    padding: Any = "SAME",
+    output_padding: int | Sequence[int] = 0,
+    output_size: int | Sequence[int] | None = None,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    padding_mode: str = "zeros",
+    layout: Any = None,
+    flip: bool = False,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+    algorithm: str | Algorithm | Plan = "auto",
+    tolerance: float | None = None,
+) -> jax.Array:
+    """Runs `jconv.conv` backwards: its exact adjoint, with the same kernel and options.
+
+    For every `u` and `x` of fitting sizes,
+
+        sum(conv(u, kernel, **options) * x) == sum(u * conv_transpose(x, kernel, **options))
+
+    Each input pixel is spread over the output, weighted by the kernel, `stride` pixels apart.
+    Several sizes of `u` may give an `x` of one size; unless `output_size` says which is meant, the
+    output has `n * stride` pixels for the paddings SAME, SAME_LOWER and CAUSAL, and the least,
+    `(n - 1) * stride + dilation * (k - 1) + 1 - pads`, for others, plus `output_padding`.
+
+    Other libraries, in these terms:
+
+    - torch's `conv_transpose2d(x, w, stride=s, padding=p, output_padding=q, groups=g, dilation=d)`
+      is `conv_transpose(x, w, layout="NCHW", stride=s, padding=p, output_padding=q, groups=g,
+      dilation=d)`, with the same weight `(in, out / g, rows, columns)`.
+    - Keras's `Conv2DTranspose(filters, k, strides=s, padding="same")` is
+      `conv_transpose(x, kernel, stride=s)`, with the same kernel `(rows, columns, out, in)`; for
+      `padding="valid"`, `padding="VALID", output_size=n * s + max(k - s, 0)`.
+    - `lax.conv_transpose(x, w, strides=s, padding=P)`, `P` a name, is
+      `conv_transpose(x, w.swapaxes(-1, -2), stride=s, padding=P, flip=True)`; with
+      `transpose_kernel=True`, `conv_transpose(x, w, stride=s, padding=P)`. Where `P` is pairs, they
+      pad the dilated input: `conv(x, w, input_dilation=s, padding=P)`.
+
+    Args:
+      x: the input, `(n, *space, co)`: an output of `jconv.conv`.
+      kernel: `(*space, ci / groups, co)`, that of `jconv.conv`; `(co, ci / groups, *space)` with
+        `layout="NCHW"`.
+      stride: pixels of the output between neighbouring inputs.
+      padding: as in `jconv.conv`; more padding there makes a smaller output here.
+      output_padding: pixels added after the output; one for all axes, or one for each. Less than
+        stride or dilation.
+      output_size: pixels of the output, in place of `output_padding`.
+      dilation: pixels between neighbouring taps.
+      groups: as in `jconv.conv`, like all that follow.
+      padding_mode: whose adjoint adds what the border's pixels gave to the padding back to them.
+      layout: of input, kernel and output, in this order.
+      flip: turn the kernel round along every spatial axis.
+      precision: as in `lax.conv_general_dilated`.
+      preferred_element_type: dtype of the result.
+      algorithm: the algorithm of this convolution; in a `jconv.Plan`, `forward` is this one's.
+      tolerance: as in `jconv.conv`.
+
+    Returns:
+      The output, `(n, *space, ci)` in the layout of the input.
+
+    Raises:
+      ValueError: naming the argument, what is allowed, what was received and what to do.
+
+    Reference: Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (2016),
+    chapter 4.
+
+    >>> x = jnp.arange(1.0, 4).reshape(1, 3, 1)
+    >>> conv_transpose(x, jnp.array([1.0, 10]).reshape(2, 1, 1), stride=2).ravel()
+    Array([ 1., 10.,  2., 20.,  3., 30.], dtype=float32)
+    """
+    x, kernel = as_array("x", x), as_array("kernel", kernel)
+    call = resolved(
+        _resolve,
+        x,
+        kernel,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        output_size=output_size,
+        dilation=dilation,
+        groups=groups,
+        padding_mode=padding_mode,
+        layout=layout,
+        flip=flip,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+        algorithm=algorithm,
+        tolerance=tolerance,
+    )
+    return _transpose(x, kernel, call)
+
+
+def _resolve(
+    x_shape: Sizes, kernel_shape: Sizes, dtype, *, output_padding, output_size, layout, **options
+) -> Call:
+    """The call of `jconv.conv` whose adjoint is meant, its window replaced by the adjoint's."""
+    rank = check_ranks(x_shape, kernel_shape)
+    layout = resolve_layout(layout, rank)
+    batch, feature, *space = layout.lhs_spec
+    out, into, *taps = layout.rhs_spec
+    if x_shape[feature] != kernel_shape[out]:
+        raise ValueError(
+            f"`kernel` must give the channels that `x` has, as in the convolution that is run "
+            f"backwards: {x_shape[feature]}. Received: a kernel of shape {tuple(kernel_shape)}, "
+            f"which gives {kernel_shape[out]}. Swap its axes of input and output, or check "
+            f"`layout`."
+        )
+    n, k = [x_shape[axis] for axis in space], [kernel_shape[axis] for axis in taps]
+    stride = per_axis("stride", options["stride"], rank)
+    dilation = per_axis("dilation", options["dilation"], rank)
+    span = tuple(map(dilated_size, k, dilation))
+    least = _least_size(n, stride, span, options["padding"])
+    size = _chosen_size(output_size, output_padding, least, stride, dilation)
+    if min(size) < 0:
+        raise ValueError(
+            f"`padding` must leave something of the output. Received: "
+            f"padding={options['padding']!r}, which leaves {size} pixels. Use less."
+        )
+    u_shape = [0] * (rank + 2)
+    u_batch, u_feature, *u_space = layout.out_spec
+    u_shape[u_batch] = x_shape[batch]
+    u_shape[u_feature] = kernel_shape[into] * positive_groups(options["groups"])
+    for axis, pixels in zip(u_space, size, strict=True):
+        u_shape[axis] = pixels
+    forward = layout._replace(lhs_spec=layout.out_spec, out_spec=layout.lhs_spec)
+    call = resolve_call(tuple(u_shape), kernel_shape, dtype, layout=forward, input_dilation=1,
+                        may_be_empty=True, **options)  # fmt: skip
+    if output_size is not None and call.window.output != tuple(n):
+        raise ValueError(
+            f"`output_size` must be one that `jconv.conv` takes to the {tuple(n)} pixels of `x`; "
+            f"the least is {tuple(least)}, and up to stride - 1 = {tuple(s - 1 for s in stride)} "
+            f"more may do. Received: output_size={output_size!r}, which it takes to "
+            f"{call.window.output}."
+        )
+    return replace(call, window=call.window.input_gradient(tuple(n)))
+
+
+def _least_size(n, stride: Sizes, span: Sizes, padding) -> list[int]:
+    """Pixels of the output with no `output_padding`."""
+    pads = resolve_padding(padding, tuple(n), span, stride)
+    if isinstance(padding, str) and padding.upper() in ("SAME", "SAME_LOWER", "CAUSAL"):
+        least = [pixels * step for pixels, step in zip(n, stride, strict=True)]
+    else:
+        least = [
+            (pixels - 1) * step + extent - sum(pair) if pixels else 0
+            for pixels, step, extent, pair in zip(n, stride, span, pads, strict=True)
+        ]
+    for axis, size in enumerate(least):
+        if size > MOST:
+            raise ValueError(
+                f"`stride`, `dilation` and `padding` must leave at most {MOST:,} pixels of output "
+                f"along an axis, which is what XLA counts. Received along spatial axis {axis}: "
+                f"stride={stride[axis]}, padding={padding!r}, which make {size}. Use less of them."
+            )
+    return least
+
+
+def _chosen_size(output_size, output_padding, least: list[int], stride: Sizes, dilation: Sizes):
+    """Pixels of the output."""
+    rank = len(least)
+    if output_size is not None:
+        if any(per_axis("output_padding", output_padding, rank, least=0)):
+            raise ValueError(
+                f"`output_padding` must be 0 where `output_size` is given. Received: "
+                f"output_padding={output_padding!r}, output_size={output_size!r}. Give one."
+            )
+        return per_axis("output_size", output_size, rank)
+    more = per_axis("output_padding", output_padding, rank, least=0)
+    for added, step, gap in zip(more, stride, dilation, strict=True):
+        if added >= max(step, gap):
+            raise ValueError(
+                f"`output_padding` must be smaller than stride or dilation. Received: "
+                f"output_padding={output_padding!r} with stride={stride}, dilation={dilation}. "
+                f"Pad the result with `jnp.pad` if zeros are wanted."
+            )
+    return tuple(size + added for size, added in zip(least, more, strict=True))
+
+
+@functools.partial(jax.jit, static_argnums=2, inline=True)
+def _transpose(x, kernel, call: Call):
+    u_spec, kernel_spec, x_spec = call.layout
+    x, kernel = x.astype(call.dtype), kernel.astype(call.dtype)
+    if call.flip:
+        kernel = jnp.flip(kernel, kernel_spec[2:])
+    x = canonical_input(x, x_spec, call.groups)
+    kernel = canonical_kernel(kernel, kernel_spec, call.groups)
+    u = convolve(
+        x,
+        transposed_kernel(kernel),
+        window=call.window,
+        **call.plan.choices,
+        tolerance=call.tolerance,
+        precision=call.precision,
+        preferred_element_type=call.preferred_element_type,
+    )
+    return from_canonical(_folded_back(u, call), u_spec)
+
+
+def _folded_back(u, call: Call):
+    """The adjoint of the border that `padding_mode` makes up."""
+    if not call.mode_padding:
+        return u
+    inner = [n - sum(pair) for n, pair in zip(u.shape[2:-2], call.mode_padding, strict=True)]
+    shape = jax.ShapeDtypeStruct((*u.shape[:2], *inner, *u.shape[-2:]), u.dtype)
+    pad = functools.partial(beyond_border, added=call.mode_padding, mode=call.padding_mode)
+    return jax.linear_transpose(pad, shape)(u)[0]

@@ -1,0 +1,62 @@
+"""The published networks by name: how each is made, and where its weights may come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jconv.models.convnext import (
+    CONVNEXT_FORMATS,
+    INCEPTION_NEXT_FORMATS,
+    convnext_tiny,
+    inception_next_tiny,
+)
+from jconv.models.googlenet import FORMATS as GOOGLENET
+from jconv.models.googlenet import googlenet
+from jconv.models.inception_resnet_v2 import FORMATS as INCEPTION_RESNET_V2
+from jconv.models.inception_resnet_v2 import inception_resnet_v2
+from jconv.models.inception_v3 import FORMATS as INCEPTION_V3
+from jconv.models.inception_v3 import inception_v3
+from jconv.models.inception_v4 import FORMATS as INCEPTION_V4
+from jconv.models.inception_v4 import inception_v4
+from jconv.models.mobilenet import (
+    EFFICIENTNET_LITE0_FORMATS,
+    MOBILENET_V2_FORMATS,
+    efficientnet_lite0,
+    mobilenet_v2,
+)
+from jconv.models.network import Network
+from jconv.models.repvgg import FORMATS as REPVGG
+from jconv.models.repvgg import repvgg_a0
+from jconv.models.weight_formats import Format
+from jconv.models.xception import FORMATS as XCEPTION
+from jconv.models.xception import xception
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published network.
+
+    Attributes:
+      make: makes it.
+      size: rows and columns of the images it was made for.
+      formats: in which weights are taken.
+    """
+
+    make: Callable[..., Network]
+    size: int
+    formats: tuple[Format, ...]
+
+
+PUBLISHED = {
+    "googlenet": Published(googlenet, 224, GOOGLENET),
+    "inception_v3": Published(inception_v3, 299, INCEPTION_V3),
+    "inception_v4": Published(inception_v4, 299, INCEPTION_V4),
+    "inception_resnet_v2": Published(inception_resnet_v2, 299, INCEPTION_RESNET_V2),
+    "xception": Published(xception, 299, XCEPTION),
+    "inception_next_tiny": Published(inception_next_tiny, 224, INCEPTION_NEXT_FORMATS),
+    "mobilenet_v2": Published(mobilenet_v2, 224, MOBILENET_V2_FORMATS),
+    "efficientnet_lite0": Published(efficientnet_lite0, 224, EFFICIENTNET_LITE0_FORMATS),
+    "convnext_tiny": Published(convnext_tiny, 224, CONVNEXT_FORMATS),
+    "repvgg_a0": Published(repvgg_a0, 224, REPVGG),
+}

@@ -1,0 +1,1 @@
+"""Timing one operation, and racing the algorithms on it."""

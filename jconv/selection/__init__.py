@@ -1,0 +1,1 @@
+"""The choice of an algorithm: measured table, cost model, plan, reason."""

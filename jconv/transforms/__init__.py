@@ -1,0 +1,1 @@
+"""Transformations of other people's JAX functions: accelerate, inspect, tune."""
