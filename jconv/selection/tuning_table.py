@@ -1,10 +1,10 @@
-"""The tuning table: how long each algorithm took on convolutions of this very device.
+"""The tuning table: how long each algorithm took on convolutions of this device.
 
-Measured times take precedence over those that `jconv.selection.cost_model` predicts. A table is
-one JSON file for each kind of device, in the user's cache folder or where `JCONV_TUNING` says; `jconv tune` and
-`jconv.tune` write it. It is read once, when the first choice is made: programs that are compiled
-already keep the algorithms that they have. Times change with XLA, so a table that was measured with
-another minor version of jaxlib is left aside.
+Measured times take precedence over those that `jconv.selection.cost_model` predicts. A table is one
+JSON file for each kind of device, in the user's cache folder or where `JCONV_TUNING` says;
+`jconv tune` and `jconv.tune` write it. It is read once, when the first choice is made: programs that
+are already compiled keep their algorithms. Times change with XLA, so a table that was measured with
+another minor version of jaxlib is ignored.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from structures import Halved, Residual, rngs, same
 
 import jconv
+from helpers.structures import Halved, Residual, rngs, same
 from jconv import nn
 
 

@@ -8,13 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from blocks import BLOCKS, REFUSED, normed
 from flax import nnx
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import seed as seeded
-from hypothesis import strategies as st
-from rich.console import Console
-from structures import (
+from helpers.blocks import BLOCKS, REFUSED, normed
+from helpers.structures import (
     CHANNELS,
     SHAPE,
     Residual,
@@ -24,6 +20,10 @@ from structures import (
     rngs,
     structures,
 )
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import seed as seeded
+from hypothesis import strategies as st
+from rich.console import Console
 
 import jconv
 from jconv import nn

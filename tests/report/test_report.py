@@ -1,16 +1,13 @@
 """The page of a run, and its curves."""
 
-import base64
-import io
 import json
 import os
 import re
 import zipfile
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from PIL import Image
+from helpers.pages import Page, write_lines
 
 from jconv.analysis import kernel_images as pictures
 from jconv.report import curves, page
@@ -55,10 +52,6 @@ SUMMARY = {
     "images_per_second": 3158.2,
     "train_images": 1257,
 }
-
-
-def write_lines(path, lines):
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def write_kernels(folder, steps, shapes, rng):
@@ -143,34 +136,6 @@ def recovery(tmp_path, rng):
     summary = {"status": "finished", "steps": 400, "seconds": 3.2, "parameters": 9}
     (run / "summary.json").write_text(json.dumps(summary))
     return run
-
-
-class Page(HTMLParser):
-    """What a browser would find: tags with their attributes, and the text a reader sees."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.tags, self.text, self.raw = [("html", {})], "", path.read_text(encoding="utf-8")
-        self.feed(self.raw)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        if self.tags[-1][0] not in ("script", "style"):
-            self.text += data
-
-    def attributes(self, name):
-        return [attrs[name] for _, attrs in self.tags if attrs.get(name)]
-
-    def sentences(self):
-        """The text, however it was broken into lines; narrow spaces stay what they are."""
-        return re.sub("[ \n]+", " ", self.text)
-
-    def pictures(self):
-        """Every embedded picture, decoded."""
-        urls = re.findall(r"data:image/png;base64,([\w+/=]+)", self.raw)
-        return [Image.open(io.BytesIO(base64.b64decode(url))) for url in urls]
 
 
 def test_the_page_asks_for_nothing_from_outside(finished):

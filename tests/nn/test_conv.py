@@ -2,9 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from definition import conv_by_definition
-from entries import ENTRIES
 from flax import nnx
+from helpers.definition import conv_by_definition
+from helpers.entries import ENTRIES
 
 import jconv
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from definition import pads_by_definition, per_axis
+from helpers.definition import pads_by_definition, per_axis
 from jax.sharding import PartitionSpec as P
 
 import jconv

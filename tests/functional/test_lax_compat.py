@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from definition import conv_by_definition
-from entries import ENTRIES, any_algorithm
+from helpers.definition import conv_by_definition
+from helpers.entries import ENTRIES, any_algorithm
 from jax import lax
 
 import jconv

@@ -11,8 +11,8 @@ import optax
 import psutil
 import pytest
 import yaml
-from at_step import at_step
-from events import events
+from helpers.at_step import at_step
+from helpers.events import events
 
 from jconv.data import load_digits
 from jconv.report.page import write_page

@@ -11,7 +11,7 @@ import pytest
 
 from jconv.cli import main
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TINY = """
 data: {kind: digits}
 model: {kind: parallel_net, blocks: [{1: 2, 3: 4}]}

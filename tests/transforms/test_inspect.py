@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from entries import on_a_cpu
 from flax import nnx
+from helpers.entries import on_a_cpu
 from jax import lax
 
 import jconv

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from entries import ENTRIES
+from helpers.entries import ENTRIES
 from jax.experimental.jet import jet
 
 import jconv

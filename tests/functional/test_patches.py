@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from definition import index_beyond, pads_by_definition, per_axis
+from helpers.definition import index_beyond, pads_by_definition, per_axis
 from jax.test_util import check_grads
 
 import jconv

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from entries import ENTRIES, any_algorithm
+from helpers.entries import ENTRIES, any_algorithm
 from jax import lax
 from jax.test_util import check_grads
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from definition import pads_by_definition, per_axis, wide
+from helpers.definition import pads_by_definition, per_axis, wide
 from jax.test_util import check_grads
 
 from jconv.functional.pooling import avg_pool, lp_pool, max_pool

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from entries import ENTRIES
+from helpers.entries import ENTRIES
 
 import jconv
 from jconv._core.geometry import make_window

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from helpers.pages import Page, write_lines
 from PIL import Image
 from rich.console import Console
-from test_report import Page, write_lines
 
 from jconv import cli
 from jconv.report import compare as comparing

@@ -13,10 +13,10 @@ import time
 import numpy as np
 import pytest
 import yaml
-from at_step import at_step
-from entries import on_a_cpu
-from events import events
 from flax import nnx
+from helpers.at_step import at_step
+from helpers.entries import on_a_cpu
+from helpers.events import events
 from tensorboardX.proto.event_pb2 import SessionLog
 
 from jconv.cli import main

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from definition import conv_by_definition
+from helpers.definition import conv_by_definition
 
 import jconv
 

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import CASES, GRID, Case
-from definition import conv_by_definition
-from entries import ENTRIES, EXACT, VARIANTS, any_algorithm, every_algorithm
+from helpers.cases import CASES, GRID, Case
+from helpers.definition import conv_by_definition
+from helpers.entries import ENTRIES, EXACT, VARIANTS, any_algorithm, every_algorithm
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 

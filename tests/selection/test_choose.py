@@ -4,7 +4,7 @@ import re
 import jax
 import jax.numpy as jnp
 import pytest
-from entries import on_a_cpu
+from helpers.entries import on_a_cpu
 
 import jconv
 from jconv._core.geometry import make_window
