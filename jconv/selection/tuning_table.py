@@ -2,8 +2,8 @@
 
 Measured times take precedence over those that `jconv.selection.cost_model` predicts. A table is one
 JSON file for each kind of device, in the user's cache folder or where `JCONV_TUNING` says;
-`jconv tune` and `jconv.tune` write it. It is read once, when the first choice is made: programs that
-are already compiled keep their algorithms. Times change with XLA, so a table that was measured with
+`jconv tune` and `jconv.tune` write it. It is read once, when the first choice is made: programs
+that are already compiled keep their algorithms. Times change with XLA, so a table measured with
 another minor version of jaxlib is ignored.
 """
 
