@@ -17,19 +17,24 @@ Reference: Dumoulin & Visin, "A guide to convolution arithmetic for deep learnin
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-from jax.core import Tracer
+from jconv._core.validation import (
+    MAX_DIM,
+    as_listed,
+    check_int,
+    is_integer,
+    is_traced,
+    per_axis,
+    received,
+)
 
 PADDINGS = ("SAME", "SAME_LOWER", "VALID", "FULL", "CAUSAL")
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
-MOST = 2**31 - 1  # pixels along an axis that XLA can count
 
 Sizes = tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
@@ -189,8 +194,8 @@ def output_size(
     >>> output_size(224, 7, stride=2, padding=3)
     112
     """
-    n = whole("input", input, least=0)
-    k = whole("kernel", kernel, least=1)
+    n = check_int("input", input, min=0)
+    k = check_int("kernel", kernel, min=1)
     return make_window((n,), (k,), stride=stride, padding=padding, dilation=dilation).output[0]
 
 
@@ -247,28 +252,15 @@ def make_window(
     return window
 
 
-def per_axis(name: str, value: int | Sequence[int], rank: int, *, least: int = 1) -> Sizes:
-    """One whole number, at least `least`, per spatial axis, from one for all or one for each."""
-    values = as_listed(value)
-    if values is None:
-        values = (value,) * rank
-    elif len(values) != rank:
-        raise ValueError(
-            f"`{name}` must be one int, or one for each of the {rank} spatial axes. "
-            f"Received: {name}={value!r}, which has {len(values)}."
-        )
-    return tuple(whole(name, v, least=least, also=", or one for each spatial axis") for v in values)
-
-
 def _check_countable(window: Window) -> None:
     for axis, (n, padded, extent) in enumerate(
         zip(window.input, window.padded, window.span, strict=True)
     ):
         before, after = window.padding[axis]
         # A crop on one side may make up for padding on the other only once both are counted.
-        if max(padded, padded - before, padded - after, extent) > MOST:
+        if max(padded, padded - before, padded - after, extent) > MAX_DIM:
             raise ValueError(
-                f"`padding`, `dilation` and `input_dilation` must leave at most {MOST:,} pixels "
+                f"`padding`, `dilation` and `input_dilation` must leave at most {MAX_DIM:,} pixels "
                 f"along an axis, which is what XLA counts. Received along spatial axis {axis}: "
                 f"padding={window.padding[axis]}, dilation={window.dilation[axis]}, "
                 f"input_dilation={window.input_dilation[axis]}, with {n} pixels and "
@@ -286,7 +278,7 @@ def resolve_padding(padding: Any, dilated: Sizes, span: Sizes, stride: Sizes) ->
     rank = len(span)
     if isinstance(padding, str):
         return _named_padding(padding, dilated, span, stride)
-    if _is_integer(padding) and abs(padding) <= MOST:
+    if is_integer(padding) and abs(padding) <= MAX_DIM:
         return ((int(padding), int(padding)),) * rank
     allowed = (
         f"`padding` must be one of {list(PADDINGS)}, an int, or for each of the {rank} spatial "
@@ -295,18 +287,20 @@ def resolve_padding(padding: Any, dilated: Sizes, span: Sizes, stride: Sizes) ->
     entries = as_listed(padding)
     if entries is None:
         raise ValueError(f"{allowed} {received('padding', padding)}")
-    if rank == 1 and len(entries) == 2 and all(map(_is_integer, entries)):
+    if rank == 1 and len(entries) == 2 and all(map(is_integer, entries)):
         entries = (entries,)  # a bare pair is unambiguous in one dimension
     if len(entries) != rank:
         raise ValueError(f"{allowed} Received: padding={padding!r}, which has {len(entries)}.")
     pads = []
     for entry in entries:
-        pair: Any = (entry, entry) if _is_integer(entry) else as_listed(entry)
-        if pair is None or len(pair) != 2 or not all(map(_is_integer, pair)):
-            where = "" if _traced(padding) else f" with {entry!r} in it."
+        pair: Any = (entry, entry) if is_integer(entry) else as_listed(entry)
+        if pair is None or len(pair) != 2 or not all(map(is_integer, pair)):
+            where = "" if is_traced(padding) else f" with {entry!r} in it."
             raise ValueError(f"{allowed} {received('padding', padding)}{where}")
-        if max(map(abs, pair)) > MOST:
-            raise ValueError(f"{allowed} {received('padding', padding)} At most {MOST:,} will do.")
+        if max(map(abs, pair)) > MAX_DIM:
+            raise ValueError(
+                f"{allowed} {received('padding', padding)} At most {MAX_DIM:,} will do."
+            )
         pads.append((int(pair[0]), int(pair[1])))
     return tuple(pads)
 
@@ -349,41 +343,3 @@ def _named_padding(name: str, dilated: Sizes, span: Sizes, stride: Sizes) -> Pad
         f"`padding` must be one of {list(PADDINGS)}, an int, or pairs (before, after). "
         f"Received: padding={name!r}."
     )
-
-
-def as_listed(value: Any) -> tuple | None:
-    """The entries of a tuple, list or array; None for what has none, or none in order."""
-    if isinstance(value, np.ndarray) and value.ndim:
-        return tuple(value.tolist())
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return tuple(value)
-    return None
-
-
-def _is_integer(value: Any) -> bool:
-    """Whether `value` is an int of Python's or NumPy's; True is not meant as 1."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
-def whole(name: str, value: Any, *, least: int, also: str = "") -> int:
-    """The value, checked to be an int from `least` to what XLA counts; `also` says what else is."""
-    if not _is_integer(value) or not least <= value <= MOST:
-        raise ValueError(
-            f"`{name}` must be an int of at least {least} (and at most {MOST:,}){also}. "
-            f"{received(name, value)}"
-        )
-    return int(value)
-
-
-def received(name: str, value: Any) -> str:
-    """The end of a message: what came, and what to do where it is traced."""
-    if _traced(value):
-        return (
-            f"Received: {name}={value!r}, which is traced, and shapes cannot depend on values. "
-            f"Mark it static, with `static_argnames` of `jax.jit`."
-        )
-    return f"Received: {name}={value!r}."
-
-
-def _traced(value: Any) -> bool:
-    return isinstance(value, Tracer) or any(map(_traced, as_listed(value) or ()))

@@ -4,7 +4,7 @@ import math
 
 from jax.extend.core import Jaxpr, JaxprEqn, jaxprs_in_params
 
-from jconv.algorithms.base import Problem
+from jconv._core.problem import Problem
 from jconv.functional.primitive import conv_p
 
 

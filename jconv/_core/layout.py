@@ -15,7 +15,8 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from jconv._core.geometry import Sizes, received
+from jconv._core.geometry import Sizes
+from jconv._core.validation import received
 
 SPACE = {1: "W", 2: "HW", 3: "DHW"}
 LAYOUTS = tuple(

@@ -7,131 +7,15 @@ y[b, n, o, g, f] = sum over t, c of
 from __future__ import annotations
 
 import abc
-import functools
 import math
-from dataclasses import dataclass
-from functools import cached_property
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jconv._core.geometry import Window, received
-
-Precision = jax.lax.Precision | tuple[jax.lax.Precision, jax.lax.Precision] | None
-
-SYMBOLIC = 32  # what a size that is not known yet counts as, in costs and choices
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One canonical convolution as an algorithm and the choice between them see it: no values.
-
-    Args:
-      window: the spatial axes.
-      pairs: `b`, inputs that come with a kernel of their own.
-      images: `n`, inputs that share a kernel.
-      groups: `g`.
-      inputs: `c`, input channels per group.
-      outputs: `f`, output channels per group.
-      dtype: of input and kernel.
-      result: of the output; that of input and kernel if None.
-      symbolic: whether `pairs` and `images` stand for sizes that are not known yet.
-    """
-
-    window: Window
-    pairs: int
-    images: int
-    groups: int
-    inputs: int
-    outputs: int
-    dtype: jnp.dtype
-    result: jnp.dtype | None = None
-    symbolic: tuple[bool, bool] = (False, False)
-
-    def __hash__(self) -> int:
-        return self._hash  # is looked up several times for each choice
-
-    @cached_property
-    def _hash(self) -> int:
-        return hash((self.window, self.pairs, self.images, self.groups, self.inputs, self.outputs,
-                     self.dtype, self.result, self.symbolic))  # fmt: skip
-
-    @classmethod
-    def of(cls, x, kernel, window: Window, result: jnp.dtype | None = None) -> Problem:
-        """The problem that two canonical arrays pose; a symbolic size counts as 32."""
-        sizes = (*x.shape[:2], *kernel.shape[-3:])
-        pairs, images, groups, inputs, outputs = (
-            n if isinstance(n, int) else SYMBOLIC for n in sizes
-        )
-        symbolic = (not isinstance(sizes[0], int), not isinstance(sizes[1], int))
-        return cls(
-            window, pairs, images, groups, inputs, outputs, jnp.dtype(x.dtype), result, symbolic
-        )
-
-    @cached_property
-    def accumulator(self) -> jnp.dtype:
-        """The dtype in which products are summed."""
-        return accumulator(self.result or self.dtype)
-
-    @cached_property
-    def multiply_adds(self) -> int:
-        """Scalar products summed, padding counted as pixels."""
-        channels = self.groups * self.inputs * self.outputs
-        return self.pairs * self.images * channels * self.window.meetings
-
-    @cached_property
-    def terms(self) -> int:
-        """Products in the sum behind one output."""
-        return math.prod(self.window.taps) * self.inputs
-
-    @cached_property
-    def is_long(self) -> bool:
-        """Whether there are more taps than outputs, as in kernel gradients."""
-        return math.prod(self.window.taps) > math.prod(self.window.output)
-
-    @cached_property
-    def is_kernel_gradient(self) -> bool:
-        """Whether it is likely to be one: it has more taps than outputs, and sums images."""
-        of_own_channels = self.groups > 1 and self.inputs == 1
-        return self.is_long and not (of_own_channels and self.images > 1)
-
-    @cached_property
-    def sizes(self) -> tuple[int, int, int]:
-        """Numbers in input, kernel and output."""
-        w, each = self.window, self.pairs * self.groups
-        x = self.images * math.prod(w.input) * self.inputs
-        kernel = math.prod(w.taps) * self.inputs * self.outputs
-        y = self.images * math.prod(w.output) * self.outputs
-        return each * x, each * kernel, each * y
-
-    @cached_property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to sum, or nothing to compute."""
-        w = self.window
-        counts = (self.pairs, self.images, self.groups, self.inputs, self.outputs)
-        return 0 in (*counts, *w.input, *w.taps, *w.output)
-
-    @cached_property
-    def bytes(self) -> int:
-        """Bytes of input, kernel and output, each counted once."""
-        x, kernel, y = self.sizes
-        return (x + kernel) * self.dtype.itemsize + y * (self.result or self.dtype).itemsize
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of a number while it is worked on."""
-        return max(self.dtype.itemsize, self.accumulator.itemsize)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What an algorithm spends: `flops` additions and multiplications, bytes of memory traffic,
-    and bytes of `workspace` held beside input, kernel and output."""
-
-    flops: int
-    bytes: int
-    workspace: int
+from jconv._core.geometry import Window
+from jconv._core.problem import Cost, Precision, Problem, issubdtype, unit_roundoff
+from jconv._core.validation import received
 
 
 class Algorithm(abc.ABC):
@@ -231,9 +115,6 @@ def check_inner(inner: Algorithm) -> None:
         )
 
 
-issubdtype = functools.cache(jnp.issubdtype)  # is asked several times for each choice
-
-
 def roundings(terms: int, columns: int = 1) -> float:
     """By how many unit roundoffs a sum of `terms` products may err.
 
@@ -258,19 +139,3 @@ def relative_error(problem: Problem, count: float) -> float:
     if 0 < own < u:  # operands are rounded to a narrower accumulator
         count += 2
     return count * u + unit_roundoff(problem.result or problem.dtype)
-
-
-@functools.cache
-def unit_roundoff(dtype: jnp.dtype) -> float:
-    """The largest relative error of one rounding; 0 for integers."""
-    if not jnp.issubdtype(dtype, jnp.inexact):
-        return 0.0
-    return float(jnp.finfo(dtype).eps) / 2
-
-
-@functools.cache
-def accumulator(dtype: jnp.dtype) -> jnp.dtype:
-    """The dtype in which products of `dtype` are summed: float32 for 16-bit floats."""
-    if jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32:
-        return jnp.dtype(jnp.float32)
-    return jnp.dtype(dtype)

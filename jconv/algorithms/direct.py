@@ -24,17 +24,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jconv._core.geometry import Sizes, Window, whole
+from jconv._core.geometry import Sizes, Window
+from jconv._core.problem import Cost, Precision, Problem, accumulator
+from jconv._core.validation import check_int
 from jconv.algorithms.array_ops import padded, sliced, strided
-from jconv.algorithms.base import (
-    Algorithm,
-    Cost,
-    Precision,
-    Problem,
-    accumulator,
-    relative_error,
-    roundings,
-)
+from jconv.algorithms.base import Algorithm, relative_error, roundings
 from jconv.algorithms.depthwise_kernel_grad import channelwise_inner_products
 
 HELD = 32 * 2**20  # bytes of matrix products, or of patches, up to which all are held at once
@@ -65,7 +59,7 @@ class Direct(Algorithm):
 
     def __post_init__(self):
         if self.unroll is not None:
-            unroll = whole("unroll", self.unroll, least=0, also=", or None")
+            unroll = check_int("unroll", self.unroll, min=0, hint=", or None")
             object.__setattr__(self, "unroll", unroll)
 
     def solve(self, x, kernel, window: Window, precision: Precision, dtype: jnp.dtype) -> jax.Array:

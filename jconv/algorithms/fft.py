@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from scipy.fft import next_fast_len
 
-from jconv._core.geometry import whole
-from jconv.algorithms.base import Problem, issubdtype, relative_error, roundings
+from jconv._core.problem import Problem, issubdtype
+from jconv._core.validation import check_int
+from jconv.algorithms.base import relative_error, roundings
 from jconv.algorithms.polyphase import dense_problem
 from jconv.algorithms.tiling import TiledAlgorithm, Tiling, cut
 
@@ -36,7 +37,7 @@ class FFT(TiledAlgorithm):
     block: int = 256 * 2**20
 
     def __post_init__(self):
-        object.__setattr__(self, "block", whole("block", self.block, least=1))
+        object.__setattr__(self, "block", check_int("block", self.block, min=1))
 
     def tilings(self, problem: Problem) -> tuple[Tiling, ...]:
         window = problem.window

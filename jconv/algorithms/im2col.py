@@ -20,15 +20,11 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from jconv._core.geometry import Sizes, Window, whole
+from jconv._core.geometry import Sizes, Window
+from jconv._core.problem import Cost, Precision, Problem, accumulator
+from jconv._core.validation import check_int
 from jconv.algorithms.array_ops import cropped, every, padded
-from jconv.algorithms.base import (
-    Algorithm,
-    Cost,
-    Precision,
-    Problem,
-    accumulator,
-)
+from jconv.algorithms.base import Algorithm
 from jconv.algorithms.blocking import Blocks
 from jconv.algorithms.polyphase import by_phases, dense_problem
 
@@ -49,7 +45,7 @@ class Im2col(Algorithm):
     workspace: int = 64 * 2**20
 
     def __post_init__(self):
-        object.__setattr__(self, "workspace", whole("workspace", self.workspace, least=1))
+        object.__setattr__(self, "workspace", check_int("workspace", self.workspace, min=1))
 
     def solve(self, x, kernel, window: Window, precision: Precision, dtype: jnp.dtype) -> jax.Array:
         def product(x, kernel, window):

@@ -16,8 +16,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from jconv._core.geometry import whole
-from jconv.algorithms.base import Problem
+from jconv._core.problem import Problem
+from jconv._core.validation import check_int
 from jconv.algorithms.fft import FFT, fast_length
 from jconv.algorithms.tiling import Tiling, cut
 
@@ -41,7 +41,7 @@ class OverlapAdd(FFT):
     def __post_init__(self):
         super().__post_init__()
         if self.length is not None:
-            length = whole("length", self.length, least=1, also=", or None")
+            length = check_int("length", self.length, min=1, hint=", or None")
             object.__setattr__(self, "length", length)
 
     def tilings(self, problem: Problem) -> tuple[Tiling, ...]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jconv.algorithms.base import Algorithm, Cost, Problem, check_inner
+from jconv._core.problem import Cost, Problem
+from jconv.algorithms.base import Algorithm, check_inner
 from jconv.algorithms.polyphase import DenseAlgorithm, dense_problem
 from jconv.algorithms.xla import Xla
 

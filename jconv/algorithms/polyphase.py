@@ -33,13 +33,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from jconv._core.geometry import Sizes, Window
+from jconv._core.problem import Cost, Precision, Problem
 from jconv.algorithms.array_ops import every, extended, merged
-from jconv.algorithms.base import (
-    Algorithm,
-    Cost,
-    Precision,
-    Problem,
-)
+from jconv.algorithms.base import Algorithm
 
 NOTHING = -1  # the phase of taps that a phase of outputs meets where it meets none
 

@@ -22,18 +22,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jconv._core.geometry import Window, whole
-from jconv.algorithms.base import (
-    Algorithm,
-    Cost,
-    Precision,
-    Problem,
-    accumulator,
-    check_inner,
-    issubdtype,
-    relative_error,
-    roundings,
-)
+from jconv._core.geometry import Window
+from jconv._core.problem import Cost, Precision, Problem, accumulator, issubdtype
+from jconv._core.validation import check_int
+from jconv.algorithms.base import Algorithm, check_inner, relative_error, roundings
 from jconv.algorithms.direct import Direct
 from jconv.algorithms.xla import Xla
 
@@ -56,7 +48,7 @@ class Separable(Algorithm):
 
     def __post_init__(self):
         if self.rank is not None:
-            object.__setattr__(self, "rank", whole("rank", self.rank, least=1, also=", or None"))
+            object.__setattr__(self, "rank", check_int("rank", self.rank, min=1, hint=", or None"))
         if self.inner is not None:
             check_inner(self.inner)
 

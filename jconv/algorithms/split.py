@@ -19,8 +19,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jconv._core.geometry import Window, whole
-from jconv.algorithms.base import Algorithm, Cost, Precision, Problem, check_inner
+from jconv._core.geometry import Window
+from jconv._core.problem import Cost, Precision, Problem
+from jconv._core.validation import check_int
+from jconv.algorithms.base import Algorithm, check_inner
 from jconv.algorithms.xla import Xla
 
 # Channels, in and out, up to which groups are made one block: the fastest of 1, 2, 4, ... groups
@@ -46,7 +48,7 @@ class Split(Algorithm):
 
     def __post_init__(self):
         check_inner(self.inner)
-        object.__setattr__(self, "unroll", whole("unroll", self.unroll, least=0))
+        object.__setattr__(self, "unroll", check_int("unroll", self.unroll, min=0))
 
     def solve(self, x, kernel, window: Window, precision: Precision, dtype: jnp.dtype) -> jax.Array:
         pairs, groups = kernel.shape[0], kernel.shape[-3]

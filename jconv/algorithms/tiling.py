@@ -19,8 +19,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jconv._core.geometry import Window
+from jconv._core.problem import Cost, Problem, accumulator
 from jconv.algorithms.array_ops import cropped, every, extended
-from jconv.algorithms.base import Cost, Problem, accumulator
 from jconv.algorithms.blocking import Blocks
 from jconv.algorithms.polyphase import DenseAlgorithm, dense_window
 

@@ -19,8 +19,9 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from jconv._core.geometry import as_listed, received, whole
-from jconv.algorithms.base import Problem, issubdtype, relative_error, roundings
+from jconv._core.problem import Problem, issubdtype
+from jconv._core.validation import as_listed, check_int, received
+from jconv.algorithms.base import relative_error, roundings
 from jconv.algorithms.polyphase import dense_problem
 from jconv.algorithms.tiling import TiledAlgorithm, Tiling, cut
 from jconv.algorithms.toom_cook import POINTS, amplification, matrices
@@ -46,7 +47,7 @@ class Winograd(TiledAlgorithm):
     block: int = 64 * 2**20
 
     def __post_init__(self):
-        object.__setattr__(self, "block", whole("block", self.block, least=1))
+        object.__setattr__(self, "block", check_int("block", self.block, min=1))
         listed = as_listed(self.tile)
         tiles = tuple(_tile(size) for size in ((self.tile,) if listed is None else listed))
         if not tiles:
@@ -125,7 +126,7 @@ class Winograd(TiledAlgorithm):
 def _tile(size: Any) -> int | None:
     if size is None:
         return None
-    size = whole("tile", size, least=1, also=", None, or one of them for each spatial axis")
+    size = check_int("tile", size, min=1, hint=", None, or one of them for each spatial axis")
     if size > len(POINTS):
         raise ValueError(
             f"`tile` must be at most {len(POINTS)}: more outputs need points whose errors drown "

@@ -23,15 +23,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jconv._core.geometry import Window, received
+from jconv._core.geometry import Window
+from jconv._core.problem import Cost, Precision, Problem, accumulator
+from jconv._core.validation import received
 from jconv.algorithms.array_ops import merged, padded
-from jconv.algorithms.base import (
-    Algorithm,
-    Cost,
-    Precision,
-    Problem,
-    accumulator,
-)
+from jconv.algorithms.base import Algorithm
 from jconv.algorithms.im2col import Im2col
 from jconv.algorithms.xla_lowering import (
     as_convolution,

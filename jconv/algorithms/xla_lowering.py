@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jconv._core.geometry import Window
+from jconv._core.problem import Precision, accumulator
 from jconv.algorithms.array_ops import merged
-from jconv.algorithms.base import Precision, accumulator
 
 # The plan of what `jconv.accelerate` puts in the place of `lax`; None for `lax` itself.
 replacement = jax.make_user_context(None)

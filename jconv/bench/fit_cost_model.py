@@ -24,8 +24,8 @@ import tyro
 from rich import print
 from scipy.optimize import least_squares, nnls
 
+from jconv._core.problem import Problem
 from jconv.algorithms import ALGORITHMS
-from jconv.algorithms.base import Problem
 from jconv.selection.choose import choice_among
 from jconv.selection.cost_model import FEATURES, CostModel, closeness, coordinates, features
 from jconv.selection.tuning_table import Seconds, read_table

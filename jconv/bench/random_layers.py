@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from jconv.algorithms.base import Problem
+from jconv._core.problem import Problem
 from jconv.bench.layers import Layer
 from jconv.bench.suite import multiply_adds
 from jconv.profiling.race import problems_of

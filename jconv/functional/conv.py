@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import export, lax
 
-from jconv._core.geometry import Pads, as_listed, received, whole
+from jconv._core.geometry import Pads
 from jconv._core.layout import canonical_input, canonical_kernel, from_canonical, resolve_layout
+from jconv._core.validation import as_listed, check_int, received
 from jconv.algorithms import Algorithm
 from jconv.functional.conv_spec import (
     Call,
@@ -365,7 +366,7 @@ def _shape(name: str, value: Any) -> tuple[Any, ...]:
             f"`{name}` must be a shape, such as (1, 224, 224, 3). {received(name, value)}"
         )
     return tuple(
-        n if export.is_symbolic_dim(n) else whole(name, n, least=0, also=" along every axis")
+        n if export.is_symbolic_dim(n) else check_int(name, n, min=0, hint=" along every axis")
         for n in sizes
     )
 

@@ -39,7 +39,7 @@ from jax import lax
 
 from jconv._core.geometry import Window
 from jconv._core.layout import canonical_input, from_canonical, resolve_layout
-from jconv.algorithms.base import accumulator
+from jconv._core.problem import accumulator
 from jconv.functional.conv_spec import Call, as_array, frozen, resolved_call
 
 

@@ -16,17 +16,10 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 
-from jconv._core.geometry import (
-    Pads,
-    Sizes,
-    Window,
-    as_listed,
-    make_window,
-    received,
-    resolve_padding_mode,
-)
+from jconv._core.geometry import Pads, Sizes, Window, make_window, resolve_padding_mode
 from jconv._core.layout import canonical_kernel, resolve_layout, spatial_sizes
-from jconv.algorithms.base import Precision
+from jconv._core.problem import Precision
+from jconv._core.validation import as_listed, received
 from jconv.selection.plan import Plan, resolve_plan
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jconv._core.geometry import MOST, Sizes, dilated_size, per_axis, resolve_padding
+from jconv._core.geometry import Sizes, dilated_size, resolve_padding
 from jconv._core.layout import canonical_input, canonical_kernel, from_canonical, resolve_layout
+from jconv._core.validation import MAX_DIM, per_axis
 from jconv.algorithms import Algorithm
 from jconv.functional.conv import beyond_border
 from jconv.functional.conv_spec import (
@@ -178,10 +179,10 @@ def _least_size(n, stride: Sizes, span: Sizes, padding) -> list[int]:
             for pixels, step, extent, pair in zip(n, stride, span, pads, strict=True)
         ]
     for axis, size in enumerate(least):
-        if size > MOST:
+        if size > MAX_DIM:
             raise ValueError(
-                f"`stride`, `dilation` and `padding` must leave at most {MOST:,} pixels of output "
-                f"along an axis, which is what XLA counts. Received along spatial axis {axis}: "
+                f"`stride`, `dilation` and `padding` must leave at most {MAX_DIM:,} pixels of "
+                f"output along an axis, the most that XLA counts. Received along axis {axis}: "
                 f"stride={stride[axis]}, padding={padding!r}, which make {size}. Use less of them."
             )
     return least
@@ -191,13 +192,13 @@ def _chosen_size(output_size, output_padding, least: list[int], stride: Sizes, d
     """Pixels of the output."""
     rank = len(least)
     if output_size is not None:
-        if any(per_axis("output_padding", output_padding, rank, least=0)):
+        if any(per_axis("output_padding", output_padding, rank, min=0)):
             raise ValueError(
                 f"`output_padding` must be 0 where `output_size` is given. Received: "
                 f"output_padding={output_padding!r}, output_size={output_size!r}. Give one."
             )
         return per_axis("output_size", output_size, rank)
-    more = per_axis("output_padding", output_padding, rank, least=0)
+    more = per_axis("output_padding", output_padding, rank, min=0)
     for added, step, gap in zip(more, stride, dilation, strict=True):
         if added >= max(step, gap):
             raise ValueError(

@@ -33,8 +33,8 @@ from jax import lax
 
 from jconv._core.geometry import Sizes
 from jconv._core.layout import canonical_input, canonical_kernel, from_canonical, spatial_sizes
+from jconv._core.problem import accumulator
 from jconv._core.sharding import varying_alike
-from jconv.algorithms.base import accumulator
 from jconv.functional.conv_spec import Call, as_array, resolved_call
 
 

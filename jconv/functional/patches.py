@@ -27,11 +27,12 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import PartitionSpec
 
-from jconv._core.geometry import Pads, Sizes, Window, as_listed, make_window, per_axis
+from jconv._core.geometry import Pads, Sizes, Window, make_window
 from jconv._core.layout import resolve_layout, spatial_sizes
+from jconv._core.problem import accumulator
 from jconv._core.sharding import placed_like
+from jconv._core.validation import as_listed, per_axis
 from jconv.algorithms.array_ops import extended, merged
-from jconv.algorithms.base import accumulator
 from jconv.functional.conv import JNP_MODES
 from jconv.functional.conv_spec import as_array, frozen, split_padding
 

@@ -25,7 +25,7 @@ import numpy as np
 from jax import lax
 
 from jconv._core.geometry import Sizes, Window
-from jconv.algorithms.base import accumulator
+from jconv._core.problem import accumulator
 from jconv.functional.patches import (
     along,
     as_numbers,

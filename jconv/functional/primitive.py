@@ -26,6 +26,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from jconv._core.geometry import Window
+from jconv._core.problem import Precision, Problem, accumulator
 from jconv._core.sharding import (
     may_split_space,
     output_sharding,
@@ -34,7 +35,6 @@ from jconv._core.sharding import (
     varying_alike,
 )
 from jconv.algorithms import ALGORITHMS, Algorithm
-from jconv.algorithms.base import Precision, Problem, accumulator
 from jconv.selection.choose import choose
 from jconv.selection.plan import Chosen, for_any_kernel, lenient, settle
 

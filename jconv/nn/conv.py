@@ -9,15 +9,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Num
 
-from jconv._core.geometry import (
-    PADDINGS,
-    as_listed,
-    per_axis,
-    received,
-    resolve_padding,
-    resolve_padding_mode,
-    whole,
-)
+from jconv._core.geometry import PADDINGS, resolve_padding, resolve_padding_mode
+from jconv._core.validation import as_listed, check_int, per_axis, received
 from jconv.algorithms import Algorithm
 from jconv.functional.conv import conv, resharded
 from jconv.functional.conv_spec import as_array, common_dtype, frozen, renamed, resolve_precision
@@ -69,8 +62,8 @@ class Conv(nnx.Conv):
                 "`conv_general_dilated` must not be given: the layer's convolution is jconv's. "
                 "Choose with `algorithm`, or use `nnx.Conv`."
             )
-        in_features = whole("in_features", in_features, least=1)
-        out_features = whole("out_features", out_features, least=1)
+        in_features = check_int("in_features", in_features, min=1)
+        out_features = check_int("out_features", out_features, min=1)
         kernel_size = axis_sizes("kernel_size", kernel_size)
         rank = len(kernel_size)
         padding = _padding(padding, rank)
@@ -122,7 +115,7 @@ def axis_sizes(name: str, sizes: Any) -> tuple[int, ...]:
     listed = as_listed(frozen(sizes))
     also = ", or one for each spatial axis"
     checked = tuple(
-        whole(name, n, least=1, also=also) for n in ((sizes,) if listed is None else listed)
+        check_int(name, n, min=1, hint=also) for n in ((sizes,) if listed is None else listed)
     )
     if not checked:
         raise ValueError(f"`{name}` must have at least one spatial axis. {received(name, sizes)}")
@@ -151,7 +144,7 @@ def _padding(padding: Any, rank: int) -> Any:
 
 
 def _groups(groups: Any, in_features: int, out_features: int) -> int:
-    count = whole("feature_group_count", groups, least=1)
+    count = check_int("feature_group_count", groups, min=1)
     for name, channels in (("in_features", in_features), ("out_features", out_features)):
         if channels % count:
             raise ValueError(
@@ -259,8 +252,8 @@ class DepthwiseConv(Conv):
         rngs: nnx.Rngs,
         **options,
     ):
-        in_features = whole("in_features", in_features, least=1)
-        multiplier = whole("multiplier", multiplier, least=1)
+        in_features = check_int("in_features", in_features, min=1)
+        multiplier = check_int("multiplier", multiplier, min=1)
         super().__init__(
             in_features,
             in_features * multiplier,
@@ -317,7 +310,7 @@ class SeparableConv(nnx.Module):
         rngs: nnx.Rngs,
         **options,
     ):
-        whole("out_features", out_features, least=1)
+        check_int("out_features", out_features, min=1)
         both: dict[str, Any] = {name: options[name] for name in OF_BOTH_PASSES if name in options}
         bias = {n: options.pop(n) for n in ("bias_init", "bias_metadata") if n in options}
         self.depthwise = DepthwiseConv(

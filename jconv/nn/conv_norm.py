@@ -7,7 +7,7 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Num
 
-from jconv._core.geometry import per_axis
+from jconv._core.validation import per_axis
 from jconv.algorithms import Algorithm
 from jconv.nn.conv import Conv, axis_sizes
 from jconv.nn.sequential import Sequential

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Num
 
-from jconv._core.geometry import per_axis, resolve_padding_mode, whole
+from jconv._core.geometry import resolve_padding_mode
+from jconv._core.validation import check_int, per_axis
 from jconv.algorithms import Algorithm
 from jconv.functional.conv_spec import renamed
 from jconv.functional.conv_transpose import conv_transpose
@@ -69,10 +70,10 @@ class ConvTranspose(nnx.Module):
         precision=None,
         rngs: nnx.Rngs,
     ):
-        self.in_features = whole("in_features", in_features, least=1)
-        self.out_features = whole("out_features", out_features, least=1)
+        self.in_features = check_int("in_features", in_features, min=1)
+        self.out_features = check_int("out_features", out_features, min=1)
         self.kernel_size = axis_sizes("kernel_size", kernel_size)
-        groups = whole("groups", groups, least=1)
+        groups = check_int("groups", groups, min=1)
         for name, channels in (("in_features", in_features), ("out_features", out_features)):
             if channels % groups:
                 raise ValueError(

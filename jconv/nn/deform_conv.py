@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jconv._core.geometry import per_axis, resolve_padding_mode, whole
+from jconv._core.geometry import resolve_padding_mode
+from jconv._core.validation import check_int, per_axis
 from jconv.algorithms import Algorithm
 from jconv.functional.deform_conv import deform_conv
 from jconv.nn.border import bordered
@@ -62,15 +63,15 @@ class DeformConv(nnx.Module):
         algorithm: str | Algorithm | Plan = "auto",
         rngs: nnx.Rngs,
     ):
-        whole("in_features", in_features, least=1)
-        whole("out_features", out_features, least=1)
+        check_int("in_features", in_features, min=1)
+        check_int("out_features", out_features, min=1)
         resolve_padding_mode(padding_mode)
         size = axis_sizes("kernel_size", kernel_size)
         self.kernel_size, rank = size, len(size)
         self.strides = per_axis("strides", strides, rank)
         self.dilation = per_axis("dilation", dilation, rank)
         self.padding, self.padding_mode, self.groups = padding, padding_mode, groups
-        self.offset_groups = whole("offset_groups", offset_groups, least=1)
+        self.offset_groups = check_int("offset_groups", offset_groups, min=1)
         self.modulated = modulated
         numbers = rank + 1 if modulated else rank  # of each tap
         taps = math.prod(size)

@@ -7,14 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Num
 
-from jconv._core.geometry import (
-    Window,
-    dilated_size,
-    per_axis,
-    resolve_padding,
-    resolve_padding_mode,
-    whole,
-)
+from jconv._core.geometry import Window, dilated_size, resolve_padding, resolve_padding_mode
+from jconv._core.validation import check_int, per_axis
 from jconv.functional.conv import output_shape
 from jconv.functional.conv_local import conv_local
 from jconv.nn.border import bordered
@@ -66,8 +60,8 @@ class LocalConv(nnx.Module):
         param_dtype=jnp.float32,
         rngs: nnx.Rngs,
     ):
-        whole("in_features", in_features, least=1)
-        whole("out_features", out_features, least=1)
+        check_int("in_features", in_features, min=1)
+        check_int("out_features", out_features, min=1)
         resolve_padding_mode(padding_mode)
         if algorithm not in ALGORITHMS:
             raise ValueError(

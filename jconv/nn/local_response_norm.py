@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jconv._core.geometry import whole
+from jconv._core.validation import check_int
 
 
 class LocalResponseNorm(nnx.Module):
@@ -22,7 +22,7 @@ class LocalResponseNorm(nnx.Module):
     """
 
     def __init__(self, size: int = 5, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
-        self.size = whole("size", size, least=1)
+        self.size = check_int("size", size, min=1)
         self.alpha, self.beta, self.k = alpha, beta, k
 
     def __call__(self, x: Float[Array, "*n c"]) -> Float[Array, "*n c"]:

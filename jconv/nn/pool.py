@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Num
 
-from jconv._core.geometry import per_axis
+from jconv._core.validation import per_axis
 from jconv.functional.conv_spec import as_array, frozen, renamed
 from jconv.functional.pooling import avg_pool, lp_pool, max_pool
 from jconv.nn.conv import axis_sizes

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import jax
 
+from jconv._core.problem import Problem
 from jconv.algorithms import ALGORITHMS
-from jconv.algorithms.base import Problem
 from jconv.bench.implementations import by_jconv, operands, passes_of
 from jconv.bench.layers import Layer
 from jconv.profiling.single_op import arrays, call_of
 from jconv.profiling.timing import Call, interleaved, paired_ratio, seconds
-from jconv.selection.choose import choose, contenders
+from jconv.selection.choose import choose, eligible_algorithms
 from jconv.transforms.inspect import inspect
 
 HOPELESS = 3.0  # times the fastest so far, in one call, past which no more are made
@@ -66,7 +66,9 @@ def race(problem: Problem, *, budget: float = 1.0, final: bool = False) -> Race:
     x, kernel = arrays(problem)
     calls: dict[str, Call] = {}
     once: dict[str, float] = {}
-    for name in sorted(contenders(problem), key=lambda name: name != chosen):  # it comes first
+    for name in sorted(
+        eligible_algorithms(problem), key=lambda name: name != chosen
+    ):  # it comes first
         algorithm = ALGORITHMS[name]
         cost = algorithm.cost(problem)
         hopeless = once and cost.flops > most_flops * max(min(once.values()), 1e-4)

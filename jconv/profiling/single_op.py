@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jconv._core.problem import Problem
 from jconv.algorithms import Algorithm
-from jconv.algorithms.base import Problem
 from jconv.profiling.timing import Call, interleaved
 
 

@@ -17,8 +17,8 @@ from types import MappingProxyType
 
 import jax.numpy as jnp
 
+from jconv._core.problem import Problem, issubdtype
 from jconv.algorithms import ALGORITHMS
-from jconv.algorithms.base import Problem, issubdtype
 from jconv.selection.cost_model import model_of
 from jconv.selection.tuning_table import measured
 
@@ -29,9 +29,9 @@ TOLERANCES = {
 }
 
 # What another algorithm must be predicted to save, to take the place of XLA's.
-LEAST_RATIO, LEAST_SECONDS = 1.1, 1e-5
+MIN_SPEEDUP, MIN_SAVING = 1.1, 1e-5
 # Sums of whole numbers are exact, of transforms they are not: these must save so many seconds.
-LEAST_OF_TRANSFORMS = 5e-5
+MIN_SAVING_OF_TRANSFORMS = 5e-5
 
 TRANSFORMS = frozenset(("winograd", "fft", "overlap_add"))
 PREDICTED, MEASURED = "predicted", "measured on this device"
@@ -112,7 +112,7 @@ class Choice:
         return tuple(found)
 
     @property
-    def barred(self) -> dict[str, str]:
+    def excluded(self) -> dict[str, str]:
         """Why not the others, by algorithm."""
         reasons = {}
         for name, algorithm in ALGORITHMS.items():
@@ -139,7 +139,7 @@ def choose(problem: Problem, platform: str, tolerance: float | None = None) -> C
     """
     if tolerance is None:
         tolerance = TOLERANCES.get(problem.result or problem.dtype, 0.0)
-    seconds, known = known_seconds(problem, platform)
+    seconds, known = estimated_seconds(problem, platform)
     times = dict(sorted(seconds.items(), key=itemgetter(1)))
     left = dict(times)
     while left:
@@ -152,7 +152,7 @@ def choose(problem: Problem, platform: str, tolerance: float | None = None) -> C
     return Choice(problem, platform, "xla", MappingProxyType(times), known, tolerance)
 
 
-def known_seconds(problem: Problem, platform: str) -> tuple[dict[str, float], str]:
+def estimated_seconds(problem: Problem, platform: str) -> tuple[dict[str, float], str]:
     """Of each algorithm that can do the problem, and how they are known."""
     if problem.is_empty:
         return {}, ""
@@ -161,14 +161,14 @@ def known_seconds(problem: Problem, platform: str) -> tuple[dict[str, float], st
     model = model_of(platform)
     if model is None:
         return {}, ""
-    names = contenders(problem)
+    names = eligible_algorithms(problem)
     if not issubdtype(problem.dtype, jnp.floating):
         # The models were fitted to floats; how sums compare with transforms does not carry over.
         names = [name for name in names if name not in TRANSFORMS]
     return model.seconds(problem, names), PREDICTED
 
 
-def contenders(problem: Problem) -> list[str]:
+def eligible_algorithms(problem: Problem) -> list[str]:
     """The algorithms that can do a problem, without those that would only hand it on to XLA."""
     alone = problem.pairs == problem.groups == 1
     handed_on = {"phases": problem.window.is_dense, "split": alone}
@@ -190,13 +190,15 @@ def choice_among(times: Mapping[str, float], known: str = PREDICTED) -> str:
     own, xla = times[fastest], times.get("xla")
     if known != PREDICTED or xla is None:
         return fastest
-    return "xla" if xla < LEAST_RATIO * own or xla < own + LEAST_SECONDS else fastest
+    return "xla" if xla < MIN_SPEEDUP * own or xla < own + MIN_SAVING else fastest
 
 
 def _fastest(times: Mapping[str, float], known: str) -> str:
     if known != PREDICTED:
         return next(iter(times))
-    return min(times, key=lambda name: times[name] + LEAST_OF_TRANSFORMS * (name in TRANSFORMS))
+    return min(
+        times, key=lambda name: times[name] + MIN_SAVING_OF_TRANSFORMS * (name in TRANSFORMS)
+    )
 
 
 def _reason(chosen: str, times: Mapping[str, float], known: str) -> str:

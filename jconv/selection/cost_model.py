@@ -31,8 +31,8 @@ from pathlib import Path
 
 import numpy as np
 
+from jconv._core.problem import Problem
 from jconv.algorithms import ALGORITHMS
-from jconv.algorithms.base import Problem
 
 FOLDER = Path(__file__).parent / "coefficients"
 FEATURES = (

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from jconv._core.problem import Problem
 from jconv.algorithms import ALGORITHMS, Algorithm, resolve_algorithm
-from jconv.algorithms.base import Problem
 
 
 @dataclass(frozen=True)

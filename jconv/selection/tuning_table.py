@@ -26,7 +26,7 @@ from platformdirs import user_cache_path
 
 from jconv._core.atomic_io import write_text
 from jconv._core.geometry import Window
-from jconv.algorithms.base import Problem
+from jconv._core.problem import Problem
 
 FORMAT = 1
 VARIABLE = "JCONV_TUNING"  # a path that takes the place of the one in the cache folder

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jconv.algorithms.base import unit_roundoff
+from jconv._core.problem import unit_roundoff
 from jconv.nn.pool import AvgPool
 from jconv.structure.affine import Affine, of_constant
 from jconv.transforms.inspect import Inspection, inspect

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from jconv._core.geometry import received
+from jconv._core.validation import received
 from jconv.functional.conv import conv
 from jconv.selection.choose import Choice
 from jconv.selection.choose import choose as choose_for

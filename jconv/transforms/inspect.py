@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from jconv._core.jaxpr import shape_of
+from jconv._core.problem import Problem
 from jconv.algorithms import ALGORITHMS, Algorithm
-from jconv.algorithms.base import Problem
 from jconv.functional.primitive import conv_p
 from jconv.profiling.single_op import seconds_alone
-from jconv.selection.choose import choose, known_seconds, milliseconds
+from jconv.selection.choose import choose, estimated_seconds, milliseconds
 from jconv.selection.plan import Plan
 from jconv.transforms.accelerate import accelerated
 
@@ -326,7 +326,7 @@ def _described(
     else:
         algorithm = next((n for n, a in ALGORITHMS.items() if a == chosen), repr(chosen))
         value, reason = chosen, "asked for"
-        seconds = known_seconds(problem, platform)[0].get(algorithm)
+        seconds = estimated_seconds(problem, platform)[0].get(algorithm)
     if alone and not any(problem.symbolic) and not problem.is_empty:
         seconds = alone(value, problem)
     return Convolution(

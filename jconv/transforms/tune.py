@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from jconv._core.geometry import received
+from jconv._core.validation import received
 from jconv.profiling.race import Race, race
 from jconv.selection.choose import choose
 from jconv.selection.tuning_table import (

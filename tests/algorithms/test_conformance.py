@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import jconv
 from jconv._core.geometry import make_window
-from jconv.algorithms.base import Problem
+from jconv._core.problem import Problem
 from jconv.selection.plan import settle
 
 ALL = {**ENTRIES, **VARIANTS}

@@ -11,7 +11,7 @@ from helpers.entries import ENTRIES
 
 import jconv
 from jconv._core.geometry import make_window
-from jconv.algorithms.base import Problem
+from jconv._core.problem import Problem
 
 ALGORITHMS = {name: value for name, value in ENTRIES.items() if name != "auto"}
 ALGORITHMS |= {"winograd-f2": jconv.Winograd(tile=2), "winograd-f6": jconv.Winograd(tile=6)}

@@ -26,7 +26,7 @@ from jconv.bench.suite import (
 from jconv.cli import main
 from jconv.profiling.race import problems_of, race
 from jconv.profiling.timing import interleaved, interval, paired_ratio
-from jconv.selection.choose import choose, contenders
+from jconv.selection.choose import choose, eligible_algorithms
 
 SCANNED = LOOPS[0]
 SMALL = (
@@ -207,7 +207,7 @@ def test_a_layer_is_two_or_three_problems(layer):
 def test_a_race_is_of_every_algorithm(layer):
     problem = problems_of(layer)[-1]
     found = race(problem, budget=0, final=True)
-    assert set(found.seconds) == set(contenders(problem))
+    assert set(found.seconds) == set(eligible_algorithms(problem))
     assert found.chosen == choose(problem, jax.default_backend()).algorithm
     assert all(1e-7 < seconds < 10 for seconds in found.seconds.values())
 
@@ -230,7 +230,7 @@ def test_the_regret_of_a_race_is_that_of_the_final(monkeypatch):
     assert (first.chosen, first.fastest, first.regret) == (chosen, "winograd", 2.0)
     raced.clear()
     final = race(problem, final=True)
-    assert raced[1] == {chosen, "winograd"} and raced[0] == set(contenders(problem))
+    assert raced[1] == {chosen, "winograd"} and raced[0] == set(eligible_algorithms(problem))
     assert final.fastest == "winograd" and final.regret == 3.0
 
 
@@ -250,7 +250,7 @@ def test_the_hopeless_are_called_once(monkeypatch):
     monkeypatch.setattr("jconv.profiling.race.seconds", lambda call: call.took)
     monkeypatch.setattr("jconv.profiling.race.interleaved", measured)
     found = race(problem)
-    assert set(raced) == set(contenders(problem)) - {"im2col"}
+    assert set(raced) == set(eligible_algorithms(problem)) - {"im2col"}
     assert found.seconds == dict.fromkeys(raced, 0.2) | {"im2col": 1.0}
 
 

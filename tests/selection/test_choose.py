@@ -8,7 +8,7 @@ from helpers.entries import on_a_cpu
 
 import jconv
 from jconv._core.geometry import make_window
-from jconv.algorithms.base import Problem
+from jconv._core.problem import Problem
 from jconv.selection.choose import choose
 
 
@@ -29,10 +29,10 @@ def test_what_cannot_do_a_problem_or_errs_too_much_is_barred():
     whole = dataclasses.replace(problem(taps=(31, 31), size=(56, 56)), dtype=jnp.dtype("int32"))
     choice = choose(whole, "cpu")
     assert choice.algorithm not in ("fft", "overlap_add")
-    assert {"fft", "winograd"} <= set(choice.barred)
+    assert {"fft", "winograd"} <= set(choice.excluded)
     few = problem(inputs=16, outputs=16, groups=1, taps=(5, 5), size=(28, 28))
     choice = choose(few, "cpu", tolerance=0.0)
-    assert "winograd" in choice.barred and "may err" in choice.barred["winograd"]
+    assert "winograd" in choice.excluded and "may err" in choice.excluded["winograd"]
     assert choice.error_bound <= jconv.ALGORITHMS["xla"].error_bound(few)
     assert "winograd" not in [candidate.algorithm for candidate in choice.runners_up]
 

@@ -10,11 +10,11 @@ import pytest
 
 import jconv
 from jconv._core.geometry import make_window
-from jconv.algorithms.base import Problem
+from jconv._core.problem import Problem
 from jconv.bench import fit_cost_model as fit
 from jconv.bench.random_layers import KINDS, random_layers
 from jconv.cli import main
-from jconv.selection.choose import MEASURED, choose, contenders
+from jconv.selection.choose import MEASURED, choose, eligible_algorithms
 from jconv.selection.cost_model import model_of
 from jconv.selection.tuning_table import TuningTable, read_table, table_of, versions, write_table
 from jconv.train import TrainConfig, load_config
@@ -59,7 +59,7 @@ def test_a_table_comes_back_as_it_was_written(table):
 
 
 def test_what_was_measured_goes_before_what_is_predicted(table):
-    slow = dict.fromkeys(contenders(problem()), 1.0) | {"im2col": 1e-9}
+    slow = dict.fromkeys(eligible_algorithms(problem()), 1.0) | {"im2col": 1e-9}
     write_table(made({problem(): slow}), table)
     choice = choose(problem(), HERE)
     assert choice.algorithm == "im2col" and "measured on this device" in choice.reason
@@ -259,7 +259,7 @@ def test_the_shipped_models_know_every_algorithm_that_auto_may_take():
 def test_predictions_are_positive_and_finite_far_from_what_was_measured():
     model = model_of("cpu")
     for p in (problem(size=1, taps=1, inputs=1, outputs=1), problem(size=5000, taps=900, groups=4)):
-        for seconds in model.seconds(p, contenders(p)).values():
+        for seconds in model.seconds(p, eligible_algorithms(p)).values():
             assert 0 < seconds < 1e9
 
 
