@@ -1,8 +1,11 @@
 """Multiply-adds, counted on a traced program."""
 
 import math
+from collections.abc import Callable
 
-from jax.extend.core import Jaxpr, JaxprEqn, jaxprs_in_params
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Jaxpr, JaxprEqn, Literal, jaxprs_in_params
 
 from jconv._core.problem import Problem
 from jconv.functional.primitive import conv_p
@@ -40,3 +43,57 @@ def of_equation(eqn: JaxprEqn) -> int:
 def shape_of(variable) -> tuple[int, ...]:
     """The shape of a variable of a program."""
     return variable.aval.shape
+
+
+# Primitives that compute each element of the output from the input elements at the same index.
+ELEMENTWISE_PRIMITIVES = frozenset(
+    """
+    abs acos acosh add and asin asinh atan atanh cbrt ceil clamp convert_element_type copy
+    copy_p cos cosh custom_jvp_call custom_vjp_call digamma div eq erf erf_inv erfc exp exp2
+    expm1 floor ge gt integer_pow is_finite jit le lgamma log log1p logistic lt max min mul ne
+    neg not or pjit pow rem round rsqrt select_n sign sin sinh sqrt square stop_gradient sub tan
+    tanh xor
+    """.split()  # noqa: SIM905, one word per primitive is easier to read than quoted strings
+)
+
+
+def is_elementwise(function: Callable) -> bool:
+    """Return whether a function applies one scalar function to every element of an array.
+
+    The function is traced, not run. It counts as elementwise if its jaxpr contains elementwise
+    primitives and scalar constants only.
+    """
+    jaxpr = _trace_on_one_array(function)
+    return jaxpr is not None and _has_elementwise_primitives_only(jaxpr)
+
+
+def is_identity(function: Callable) -> bool:
+    """Return whether a function returns its argument unchanged."""
+    jaxpr = _trace_on_one_array(function)
+    return jaxpr is not None and not jaxpr.eqns and jaxpr.outvars == jaxpr.invars
+
+
+def _trace_on_one_array(function: Callable) -> Jaxpr | None:
+    """Return the jaxpr of a function from one array to one of the same shape, else None."""
+    x = jax.ShapeDtypeStruct((2, 3, 4, 5), jnp.float32)
+    try:
+        closed_jaxpr = jax.make_jaxpr(function)(x)
+    except Exception:  # A function that cannot be traced is not known to be elementwise.
+        return None
+    shapes = [getattr(aval, "shape", None) for aval in closed_jaxpr.out_avals]
+    return closed_jaxpr.jaxpr if shapes == [x.shape] else None
+
+
+def _has_elementwise_primitives_only(jaxpr: Jaxpr) -> bool:
+    # A constant array could hold another value for each element.
+    if any(shape_of(variable) for variable in jaxpr.constvars):
+        return False
+    for eqn in jaxpr.eqns:
+        arrays = [v for v in eqn.invars if not isinstance(v, Literal) and shape_of(v)]
+        if eqn.primitive.name == "broadcast_in_dim" and not arrays:
+            continue  # Broadcasting a scalar gives every element the same value.
+        if eqn.primitive.name not in ELEMENTWISE_PRIMITIVES:
+            return False
+        if not all(map(_has_elementwise_primitives_only, jaxprs_in_params(eqn.params))):
+            return False
+    return True

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from jax.extend.core import Jaxpr, JaxprEqn, Literal, jaxprs_in_params
 
 from jconv._core.geometry import Window
-from jconv._core.jaxpr import shape_of
+from jconv._core.jaxpr import ELEMENTWISE_PRIMITIVES, shape_of
 from jconv.analysis import axis_rules as axes
 from jconv.analysis.receptive_field import Seen, joined, moved, placed, through_window
 from jconv.functional.primitive import conv_p
-from jconv.structure.elementwise import NUMBERWISE
 
 
 def seen_by_results(eqn: JaxprEqn, seen: Sequence[Seen | None]) -> list[Seen | None]:
@@ -130,7 +129,7 @@ CALLS = {
     "checkpoint", "closed_call", "custom_jvp_call", "custom_vjp_call", "jit", "pjit", "remat",
     "remat2",
 }  # fmt: skip
-PIXELWISE = (NUMBERWISE - CALLS) | {"jconv_mark", "name", "reduce_precision", "reshard"}
+PIXELWISE = (ELEMENTWISE_PRIMITIVES - CALLS) | {"jconv_mark", "name", "reduce_precision", "reshard"}
 RULES = {
     conv_p.name: _convolved,
     "conv_general_dilated": _convolved_by_lax,

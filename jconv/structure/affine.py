@@ -16,8 +16,8 @@ import numpy as np
 from jconv._core.geometry import Pads
 
 
-class Refused(ValueError):
-    """Why something cannot be one convolution."""
+class NotMergeable(ValueError):
+    """Raised where layers cannot be merged into one convolution, with the reason."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flax import nnx
 
-from jconv.structure.affine import Affine, Refused
+from jconv.structure.affine import Affine, NotMergeable
 from jconv.structure.dtypes import Numerics, numerics_beside, numerics_in_turn
 from jconv.structure.parallel import add, concatenate
 from jconv.structure.sequential import compose, of_the_same_channels
@@ -34,7 +34,7 @@ def then(first: Part, second: Part) -> Part:
     """One part after another.
 
     Raises:
-      Refused: with the reason, where they are none together.
+      NotMergeable: with the reason, where they are none together.
     """
     numerics = numerics_in_turn(first.numerics, second.numerics)
     like = like_of([first, second])
@@ -42,7 +42,7 @@ def then(first: Part, second: Part) -> Part:
     if after.is_identity:
         return Part(affine, _in_turn(first.activation, second.activation), like, numerics)
     if first.activation is not None:
-        raise Refused(f"the nonlinearity {name_of(first.activation)} stands between")
+        raise NotMergeable(f"the nonlinearity {name_of(first.activation)} stands between")
     return Part(compose(affine, after), second.activation, like, numerics)
 
 
@@ -50,15 +50,15 @@ def side_by_side(parts: Sequence[Part], adds: bool) -> Part:
     """Parts that see the same input, added or concatenated.
 
     Raises:
-      Refused: with the reason, where they are none together.
+      NotMergeable: with the reason, where they are none together.
     """
     if len(parts) == 1:
         return parts[0]
     activations = {part.activation for part in parts}
     if adds and activations != {None}:
-        raise Refused("a nonlinearity stands before the sum")
+        raise NotMergeable("a nonlinearity stands before the sum")
     if len(activations) > 1:
-        raise Refused("branches end in different nonlinearities")
+        raise NotMergeable("branches end in different nonlinearities")
     numerics = numerics_beside([part.numerics for part in parts])
     affine = (add if adds else concatenate)([part.affine for part in parts])
     return Part(affine, parts[0].activation, like_of(parts), numerics)
@@ -68,12 +68,12 @@ def like_of(parts: Sequence[Part]) -> nnx.Conv | None:
     """A convolution that stands for those of all parts.
 
     Raises:
-      Refused: where they multiply with different precisions.
+      NotMergeable: where they multiply with different precisions.
     """
     likes = [part.like for part in parts if part.like is not None]
     precisions = [like.precision for like in likes]
     if any(precision != precisions[0] for precision in precisions):
-        raise Refused(f"its layers multiply with different precisions: {precisions}")
+        raise NotMergeable(f"its layers multiply with different precisions: {precisions}")
     return likes[0] if likes else None
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
-from jconv.structure.affine import Refused
+from jconv.structure.affine import NotMergeable
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Numerics:
         """Of a layer with parameters, some of which may be None.
 
         Raises:
-          Refused: where it converts numbers in a way of its own.
+          NotMergeable: where it converts numbers in a way of its own.
         """
         if layer.promote_dtype is not promote_dtype:
-            raise Refused("its `promote_dtype` is its own, so what it computes in is unknown")
+            raise NotMergeable("its `promote_dtype` is its own, so what it computes in is unknown")
         dtype = None if layer.dtype is None else jnp.dtype(layer.dtype)
         result = getattr(layer, "preferred_element_type", None)
         if result is not None and dtype != result:
-            raise Refused(
+            raise NotMergeable(
                 f"its `preferred_element_type` is {jnp.dtype(result)} and its dtype {dtype}: how "
                 f"it rounds depends on where its bias is added"
             )
@@ -55,14 +55,16 @@ def numerics_in_turn(first: Numerics | None, second: Numerics | None) -> Numeric
     """Of one after another; None for what keeps the dtype of its input.
 
     Raises:
-      Refused: where they compute in different ones.
+      NotMergeable: where they compute in different ones.
     """
     if first is None or second is None:
         return first or second
     between = first.dtype or first.param_dtype
     follow = first.dtype is None and second.dtype is None
     if not follow and second.after(between) != between:
-        raise Refused(f"it computes in {second.after(between)}, what comes before it in {between}")
+        raise NotMergeable(
+            f"it computes in {second.after(between)}, what comes before it in {between}"
+        )
     widest = jnp.promote_types(first.param_dtype, second.param_dtype)
     return Numerics(first.dtype or second.dtype, widest)
 
@@ -71,7 +73,7 @@ def numerics_beside(each: Sequence[Numerics | None]) -> Numerics | None:
     """Of side by side.
 
     Raises:
-      Refused: where they compute in different ones.
+      NotMergeable: where they compute in different ones.
     """
     found = [one for one in each if one is not None]
     if not found:
@@ -80,5 +82,5 @@ def numerics_beside(each: Sequence[Numerics | None]) -> Numerics | None:
     # What keeps its input's dtype goes with those whose dtype follows the input's too.
     if len(asked) > 1 or (asked != {None} and len(found) < len(each)):
         names = "; ".join(str(one or "that of their input") for one in each)
-        raise Refused(f"its branches compute in different dtypes: {names}")
+        raise NotMergeable(f"its branches compute in different dtypes: {names}")
     return replace(found[0], param_dtype=jnp.result_type(*(one.param_dtype for one in found)))

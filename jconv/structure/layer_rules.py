@@ -10,6 +10,7 @@ from flax import nnx
 from jax import lax
 
 from jconv._core.geometry import Pads, dilated_size, resolve_padding
+from jconv._core.jaxpr import is_elementwise, is_identity
 from jconv.nn import (
     Add,
     AvgPool,
@@ -26,10 +27,9 @@ from jconv.nn import (
     SeparableConv,
 )
 from jconv.nn.conv import FLAX_BORDERS, _Convolution
-from jconv.structure.affine import Affine, Refused, identity, pointwise
+from jconv.structure.affine import Affine, NotMergeable, identity, pointwise
 from jconv.structure.affine_layer import Part, like_of, name_of, side_by_side, then
 from jconv.structure.dtypes import Numerics, numerics_beside
-from jconv.structure.elementwise import is_elementwise, is_identity
 from jconv.structure.parallel import named_lows, split
 
 
@@ -41,14 +41,16 @@ def part_of(layer, rank: int = 2) -> Part:
       rank: spatial axes, where the layer itself does not say.
 
     Raises:
-      Refused: with the reason, where it is none.
+      NotMergeable: with the reason, where it is none.
     """
     if isinstance(layer, nnx.Module):
         return rule_of(layer)(layer, rank)
     if is_identity(layer):
         return Part(identity(rank))
     if not is_elementwise(layer):
-        raise Refused(f"the function {name_of(layer)} is not known to act on each number by itself")
+        raise NotMergeable(
+            f"the function {name_of(layer)} is not known to act on each number by itself"
+        )
     return Part(identity(rank), layer)
 
 
@@ -56,15 +58,15 @@ def rule_of(layer: nnx.Module) -> Callable[[nnx.Module, int], Part]:
     """How a layer becomes a part: by its class, as long as no class of its changes the call.
 
     Raises:
-      Refused: where no rule is known.
+      NotMergeable: where no rule is known.
     """
     name = type(layer).__name__
     known = next((kind for kind in type(layer).__mro__ if kind in RULES), None)
     if known is not None and has_known_call(layer):
         return RULES[known]
     if known is None and not any(isinstance(own, nnx.Module) for own in vars(layer).values()):
-        raise Refused(f"{name} is not linear, or not known to be")
-    raise Refused(
+        raise NotMergeable(f"{name} is not linear, or not known to be")
+    raise NotMergeable(
         f"{name} has a `__call__` of its own, so what it does is not known, as that of a "
         f"`Sequential` is"
     )
@@ -79,17 +81,17 @@ def in_turn(layers: Sequence, rank: int) -> Part:
     """Layers one after another.
 
     Raises:
-      Refused: where one of them is no part, or does not follow on those before it.
+      NotMergeable: where one of them is no part, or does not follow on those before it.
     """
     if not layers:
-        raise Refused("it has no layers")
+        raise NotMergeable("it has no layers")
     found: Part | None = None
     for i, layer in enumerate(layers):
         try:
             part = part_of(layer, rank)
             found = part if found is None else then(found, part)
-        except Refused as reason:
-            raise Refused(f"layer {i} ({name_of(layer)}): {reason}") from None
+        except NotMergeable as reason:
+            raise NotMergeable(f"layer {i} ({name_of(layer)}): {reason}") from None
     assert found is not None
     return found
 
@@ -109,11 +111,11 @@ def _conv(layer: nnx.Conv, rank: int) -> Part:
     numerics = Numerics.of(layer, [layer.kernel, layer.bias])
     call = layer.conv_general_dilated
     if call is not lax.conv_general_dilated and not isinstance(call, _Convolution):
-        raise Refused(f"its `conv_general_dilated` is {name_of(call)}, which is not known")
+        raise NotMergeable(f"its `conv_general_dilated` is {name_of(call)}, which is not known")
     if np.iscomplexobj(layer.kernel[...]):
-        raise Refused("its numbers are complex")
+        raise NotMergeable("its numbers are complex")
     if set(_axes(layer.input_dilation, rank)) != {1}:
-        raise Refused("its input is dilated")
+        raise NotMergeable("its input is dilated")
     kernel = np.asarray(layer.kernel[...], np.float64)
     if layer.mask is not None:
         kernel = kernel * np.asarray(layer.mask)
@@ -151,7 +153,7 @@ def _axes(value, rank: int) -> tuple[int, ...]:
 def _batch_norm(layer: nnx.BatchNorm, rank: int) -> Part:
     numerics = Numerics.of(layer, [layer.mean, layer.var, layer.scale, layer.bias])
     if layer.axis != -1:
-        raise Refused(f"it normalises along axis {layer.axis}, which is known to be that of "
+        raise NotMergeable(f"it normalises along axis {layer.axis}, which is known to be that of "
                       f"channels if it is -1")  # fmt: skip
     mean, var = (np.asarray(v[...], np.float64) for v in (layer.mean, layer.var))
     scale = 1 / np.sqrt(var + layer.epsilon)
@@ -176,10 +178,10 @@ def _average(layer: AvgPool, rank: int) -> Part:
     dilation = _axes(layer.dilation, rank)
     span = tuple(map(dilated_size, layer.window, dilation))
     if layer.ceil:
-        raise Refused("its last windows reach beyond the padding")
+        raise NotMergeable("its last windows reach beyond the padding")
     pads = _pads(layer.padding, span, layer.strides)
     if not layer.count_include_pad and (isinstance(pads, str) or any(map(any, pads))):
-        raise Refused("its averages at the border are of fewer pixels")
+        raise NotMergeable("its averages at the border are of fewer pixels")
     weight = np.full((*layer.window, 1, 1), 1 / np.prod(layer.window))
     return Part(Affine.of(weight, np.zeros(1), layer.strides, pads, dilation=dilation, each=True))
 
@@ -208,7 +210,7 @@ def _repvgg(layer: RepVGGBlock | DiverseBranchBlock, rank: int) -> Part:
 
 def _parallel(layer: Parallel, rank: int) -> Part:
     if type(layer.join) not in (Add, Concatenate):
-        raise Refused(f"its branches are joined by {name_of(layer.join)}, which is not known")
+        raise NotMergeable(f"its branches are joined by {name_of(layer.join)}, which is not known")
     return side_by_side(_branches(layer.branches, rank), isinstance(layer.join, Add))
 
 
@@ -218,7 +220,7 @@ def _parallel_conv(layer: ParallelConv, rank: int) -> Part:
         return found
     if not is_elementwise(layer.activation):
         name = name_of(layer.activation)
-        raise Refused(f"the function {name} is applied to each branch by itself")
+        raise NotMergeable(f"the function {name} is applied to each branch by itself")
     return then(found, part_of(layer.activation, rank))
 
 
@@ -227,8 +229,8 @@ def _branches(branches: Sequence, rank: int) -> list[Part]:
     for i, branch in enumerate(branches):
         try:
             parts.append(part_of(branch, rank))
-        except Refused as reason:
-            raise Refused(f"branch {i}: {reason}") from None
+        except NotMergeable as reason:
+            raise NotMergeable(f"branch {i}: {reason}") from None
     return parts
 
 

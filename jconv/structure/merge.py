@@ -16,10 +16,10 @@ from rich.table import Table
 from jconv.nn import Conv, SeparableConv, Sequential
 from jconv.nn.interception import calls_through, in_evaluation
 from jconv.selection.choose import milliseconds
-from jconv.structure.affine import Refused, dilation_of
+from jconv.structure.affine import NotMergeable, dilation_of
 from jconv.structure.affine_layer import Part
 from jconv.structure.layer_rules import RULES, has_known_call, in_turn, part_of, rank_of
-from jconv.structure.merged_block import SINGLE, Step
+from jconv.structure.merged_block import SINGLE, MergedBlock
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Merging:
     """
 
     model: nnx.Module
-    steps: Sequence[Step]
+    steps: Sequence[MergedBlock]
     refusals: dict[str, str]
     original: nnx.Module = field(repr=False)
 
@@ -76,14 +76,14 @@ def merge(
     Batch norms are folded into their convolutions; branches that add (RepVGG, Diverse Branch,
     identities, averages, 1xn and nx1) and that are concatenated (Inception) become one kernel over
     the largest of their windows; convolutions one after another, such as 1x1 and k x k, become
-    one. The result is equal in real numbers and has the same dtype; `Step.bound` bounds the
+    one. The result is equal in real numbers and has the same dtype; `MergedBlock.bound` bounds the
     rounding. What a module with a `__call__` of its own does between its layers is not known: it is
     taken to call them and to read nothing else of theirs, so that each is merged by itself.
 
     Args:
       model: a network or a layer, such as `jconv.nn.RepVGGBlock`; it is left as it is.
       input_shape: `(rows, columns, channels)` of its input, by which multiply-adds are counted and
-        time is predicted, forward and with gradients: see `Step`.
+        time is predicted, forward and with gradients: see `MergedBlock`.
       only_faster: merge only where that is predicted to save time, or multiply-adds where nothing
         is known of time: one kernel over branches of 1x1, 3x3 and 5x5 has more of them, and so has
         a depthwise kernel with the 1x1 after it. None holds the parts of a network to that, but not
@@ -93,7 +93,7 @@ def merge(
       The merged network, what was merged, and what was refused and why.
 
     Raises:
-      Refused: where nothing at all could be merged, with all the reasons.
+      NotMergeable: where nothing at all could be merged, with all the reasons.
 
     >>> from jconv.nn import RepVGGBlock
     >>> block = RepVGGBlock(4, 4, rngs=nnx.Rngs(0))
@@ -107,7 +107,7 @@ def merge(
     merged = walk.visit(nnx.clone(original), "")
     if not walk.steps:
         told = "; ".join(f"{path or 'model'}: {reason}" for path, reason in walk.refusals.items())
-        raise Refused(
+        raise NotMergeable(
             f"`model` must have parts that are one convolution. Received: "
             f"{type(model).__name__}, in which there are none. "
             f"{told or 'One layer alone needs no merging.'}"
@@ -120,7 +120,7 @@ class _Walk:
 
     def __init__(self, shapes: dict[str, tuple[int, ...]], only_faster: bool | None):
         self.shapes, self.only_faster = shapes, only_faster
-        self.steps: list[Step] = []
+        self.steps: list[MergedBlock] = []
         self.refusals: dict[str, str] = {}
 
     def visit(self, module, path: str):
@@ -145,7 +145,7 @@ class _Walk:
         several = _count(module) > 1
         try:
             part = part_of(module, rank_of(module))
-        except Refused as reason:
+        except NotMergeable as reason:
             if several or isinstance(module, tuple(RULES)):
                 self.refusals[path or "model"] = str(reason)
             return None
@@ -164,7 +164,7 @@ class _Walk:
                 paths, row = zip(*layers[:count], strict=True)
                 try:
                     part = in_turn(row, rank_of(module))
-                except Refused:
+                except NotMergeable:
                     continue
                 # What has no shape is a function, which keeps that of its input.
                 shape = next((self.shapes[own] for own in paths if own in self.shapes), None)
@@ -186,7 +186,7 @@ class _Walk:
             return None
         layer = emitted(part, _algorithm_of(module))
         conv: Any = layer.layers[0] if isinstance(layer, Sequential) else layer
-        step = Step(
+        step = MergedBlock(
             path=path or "model",
             kind=type(module).__name__,
             kernel=conv.kernel.shape,

@@ -22,7 +22,7 @@ SINGLE = (nnx.Conv, nnx.BatchNorm, nnx.Dropout, AvgPool)  # one layer already
 
 
 @dataclass(frozen=True)
-class Step:
+class MergedBlock:
     """A part of a network that is one convolution.
 
     Attributes:

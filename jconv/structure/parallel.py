@@ -16,7 +16,7 @@ import numpy as np
 from jconv._core.geometry import Pads, resolve_padding
 from jconv.structure.affine import (
     Affine,
-    Refused,
+    NotMergeable,
     fewest_products,
     pads_any,
     regrouped,
@@ -28,11 +28,11 @@ def add(parts: Sequence[Affine]) -> Affine:
     """The sum of what convolutions make of one input.
 
     Raises:
-      Refused: where they differ in shape, in stride or in border.
+      NotMergeable: where they differ in shape, in stride or in border.
     """
     parts = _as_many(parts)
     if len({len(part.bias) for part in parts}) > 1:
-        raise Refused(f"branches have {[len(part.bias) for part in parts]} channels")
+        raise NotMergeable(f"branches have {[len(part.bias) for part in parts]} channels")
     groups = math.gcd(*(part.groups for part in parts))
     parts = _aligned([regrouped(part, groups) for part in parts])
     return replace(
@@ -49,7 +49,7 @@ def concatenate(parts: Sequence[Affine]) -> Affine:
     """What convolutions make of one input, side by side as channels.
 
     Raises:
-      Refused: where they differ in stride or in border.
+      NotMergeable: where they differ in stride or in border.
     """
     parts = _aligned([regrouped(part, 1) for part in _as_many(parts)])
     return replace(
@@ -66,7 +66,7 @@ def split(parts: Sequence[Affine]) -> Affine:
     """What convolutions make of one share of the channels each, side by side.
 
     Raises:
-      Refused: as `concatenate`.
+      NotMergeable: as `concatenate`.
     """
     inputs = sum(part.inputs for part in parts)
     start, placed = 0, []
@@ -97,12 +97,12 @@ def _as_many(parts: Sequence[Affine]) -> list[Affine]:
 def _aligned(parts: Sequence[Affine]) -> list[Affine]:
     """The same convolutions, all with the smallest window that holds theirs."""
     if len({part.stride for part in parts}) > 1:
-        raise Refused(f"branches have strides {[part.stride for part in parts]}")
+        raise NotMergeable(f"branches have strides {[part.stride for part in parts]}")
     if len({part.inputs for part in parts}) > 1:
-        raise Refused(f"branches take {[part.inputs for part in parts]} channels")
+        raise NotMergeable(f"branches take {[part.inputs for part in parts]} channels")
     modes = {part.mode for part in parts if pads_any(part.pads)} or {"zeros"}
     if len(modes) > 1:
-        raise Refused(f"branches differ in what they pad: {sorted(modes)}")
+        raise NotMergeable(f"branches differ in what they pad: {sorted(modes)}")
     parts = [replace(part, mode=min(modes)) for part in parts]
     if any(isinstance(part.pads, str) for part in parts):
         return _aligned_by_name(parts)
@@ -111,7 +111,7 @@ def _aligned(parts: Sequence[Affine]) -> list[Affine]:
     for axis in range(len(parts[0].taps)):
         ends = [(own[axis], part.taps[axis]) for own, part in zip(fixed, parts, strict=True)]
         if len({low + high - taps for (low, high), taps in ends}) > 1:
-            raise Refused("branches have outputs of different sizes")
+            raise NotMergeable("branches have outputs of different sizes")
         lows.append(max(low for (low, _), _ in ends))
         highs.append(max(taps - low for (low, _), taps in ends))
         (low, high), taps = ends[0]
@@ -132,7 +132,7 @@ def _aligned_by_name(parts: Sequence[Affine]) -> list[Affine]:
     reason = "their borders depend on the input's size, and differ"
     names = {part.pads for part in parts if isinstance(part.pads, str)}
     if len(names) > 1 or not all(isinstance(part.pads, str) for part in parts):
-        raise Refused(reason)
+        raise NotMergeable(reason)
     (name,) = names
     taps = [max(sizes) for sizes in zip(*(part.taps for part in parts), strict=True)]
     found = []
@@ -142,7 +142,7 @@ def _aligned_by_name(parts: Sequence[Affine]) -> list[Affine]:
             both = zip(named_lows(name, most, step), named_lows(name, own, step), strict=True)
             shifts = {outer - inner for outer, inner in both}
             if len(shifts) > 1 or max(shifts) > most - own:
-                raise Refused(reason)
+                raise NotMergeable(reason)
             edges.append((max(shifts), most - own - max(shifts)))
         found.append(_enlarged(part, edges, name))
     return found

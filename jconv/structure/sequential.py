@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jconv._core.geometry import Pads
-from jconv.structure.affine import Affine, Refused, of_constant, pads_any, regrouped, widened
+from jconv.structure.affine import Affine, NotMergeable, of_constant, pads_any, regrouped, widened
 
 Pair = tuple[int, int]  # pixels before and after an axis
 
@@ -26,14 +26,14 @@ def of_the_same_channels(first: Affine, second: Affine) -> tuple[Affine, Affine]
     """Both, where either may stand for any number of channels.
 
     Raises:
-      Refused: where `second` sees another number of channels than `first` makes.
+      NotMergeable: where `second` sees another number of channels than `first` makes.
     """
     if second.each:
         second = widened(second, len(first.bias))
     elif first.each and second.inputs % len(first.bias) == 0:
         first = widened(first, second.inputs // len(first.bias))
     if second.inputs != len(first.bias):
-        raise Refused(f"{len(first.bias)} channels come out and {second.inputs} go in")
+        raise NotMergeable(f"{len(first.bias)} channels come out and {second.inputs} go in")
     return first, second
 
 
@@ -41,7 +41,7 @@ def compose(first: Affine, second: Affine) -> Affine:
     """`second(first(x))`, of what `of_the_same_channels` gave.
 
     Raises:
-      Refused: where `second` pads what `first` would not have made of zeros.
+      NotMergeable: where `second` pads what `first` would not have made of zeros.
     """
     pads, mode = _composed_border(first, second)
     groups = math.gcd(first.groups, second.groups)
@@ -69,19 +69,21 @@ def _composed_border(first: Affine, second: Affine) -> tuple[Pads | str, str]:
     """What both pad together, and of what."""
     own, more = first.pads, second.pads
     if pads_any(more) and second.mode == "zeros" and np.any(first.bias):
-        raise Refused("zeros are padded where the bias of what comes before would be")
+        raise NotMergeable("zeros are padded where the bias of what comes before would be")
     if second.is_pointwise:
         return own, first.mode
     if first.is_pointwise:
         return more, second.mode
     if isinstance(own, str):
-        raise Refused("the border of what comes before depends on the input's size")
+        raise NotMergeable("the border of what comes before depends on the input's size")
     if isinstance(more, str):
-        raise Refused("its border depends on the size of what comes before it")
+        raise NotMergeable("its border depends on the size of what comes before it")
     mode = first.mode
     if _continues_input(first, second, own, more):
         if pads_any(own) and pads_any(more) and first.mode != second.mode:
-            raise Refused(f"its border, {second.mode!r}, is not that of before, {first.mode!r}")
+            raise NotMergeable(
+                f"its border, {second.mode!r}, is not that of before, {first.mode!r}"
+            )
         mode = second.mode if pads_any(more) else first.mode
     elif not _continues_zeros(first, second, own, more):
         _check_padded(first, second, own, more)
@@ -131,14 +133,18 @@ def _continues_zeros(first: Affine, second: Affine, own: Pads, more: Pads) -> bo
 def _check_padded(first: Affine, second: Affine, own: Pads, more: Pads) -> None:
     """One place further out on either side, all that `first` sees must be zeros."""
     if second.mode != "zeros":
-        raise Refused(f"its border, {second.mode!r}, continues what comes before, not the input")
+        raise NotMergeable(
+            f"its border, {second.mode!r}, continues what comes before, not the input"
+        )
     if first.mode != "zeros":
-        raise Refused(f"zeros are padded where the border of what comes before is {first.mode!r}")
+        raise NotMergeable(
+            f"zeros are padded where the border of what comes before is {first.mode!r}"
+        )
     for (low, high), (more_low, more_high), taps, step in zip(
         own, more, first.taps, first.stride, strict=True
     ):
         if _sees_pixels_beyond((low, high), (more_low, more_high), taps, step):
-            raise Refused("zeros are padded where what comes before sees pixels of the border")
+            raise NotMergeable("zeros are padded where what comes before sees pixels of the border")
 
 
 def _sees_pixels_beyond(own: Pair, more: Pair, taps: int, step: int) -> bool:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from jconv import nn
 from jconv.nn.conv import FLAX_BORDERS
-from jconv.structure import Refused, merge
+from jconv.structure import NotMergeable, merge
 from jconv.structure.layer_rules import part_of
 from jconv.structure.merged_block import SINGLE
 
@@ -178,7 +178,7 @@ def outcome(model, seed):
         return Outcome("empty")
     try:
         merged = merge(model, SHAPE[1:])
-    except Refused as refusal:
+    except NotMergeable as refusal:
         reason = str(refusal).partition("there are none. ")[2].partition("; ")[0]
         kind = "one layer" if "needs no merging" in reason else "refused"
         return Outcome(kind, _falsehood(reason.removeprefix("model: "), viewed))
@@ -296,7 +296,7 @@ def refusal(model):
     """Why a row is not one convolution; nothing where it is."""
     try:
         part_of(model)
-    except Refused as reason:
+    except NotMergeable as reason:
         return str(reason)
     return ""
 

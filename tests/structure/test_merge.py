@@ -27,8 +27,7 @@ from rich.console import Console
 
 import jconv
 from jconv import nn
-from jconv.structure import Refused, merge
-from jconv.structure.elementwise import is_elementwise
+from jconv.structure import NotMergeable, merge
 
 
 def check(model, shape=SHAPE, seed=0):
@@ -59,12 +58,12 @@ def test_blocks_are_one_convolution(name):
 
 @pytest.mark.parametrize("reason", REFUSED)
 def test_refusals_say_why(reason):
-    with pytest.raises(Refused, match=reason):
+    with pytest.raises(NotMergeable, match=reason):
         merge(randomised(REFUSED[reason]()))
 
 
 def test_a_single_layer_has_nothing_to_merge():
-    with pytest.raises(Refused, match="Received: Conv, in which there are none"):
+    with pytest.raises(NotMergeable, match="Received: Conv, in which there are none"):
         merge(nn.Conv(4, 2, (3, 3), rngs=rngs()))
 
 
@@ -174,7 +173,7 @@ def test_zeros_between_convolutions(pads, stride, more, merges):
     if merges:
         assert check(row) == (1, 2 + stride, CHANNELS, CHANNELS)
     else:
-        with pytest.raises(Refused, match="sees pixels of the border"):
+        with pytest.raises(NotMergeable, match="sees pixels of the border"):
             merge(row)
 
 
@@ -193,26 +192,6 @@ def test_gradients_and_jit_of_a_merged_network():
     x = np.random.default_rng(0).normal(size=SHAPE).astype("float32")
     ours, theirs = (jax.grad(lambda x, f=f: (f(x) ** 2).sum()) for f in (merged, merged.original))
     np.testing.assert_allclose(jax.jit(ours)(x), theirs(x), rtol=1e-4, atol=1e-3)
-
-
-@pytest.mark.parametrize(
-    "function, expected",
-    [
-        (nnx.relu, True),
-        (jax.nn.gelu, True),
-        (nnx.silu, True),
-        (jnp.tanh, True),
-        (nnx.relu6, True),
-        (lambda x: jnp.where(x > 0, x, 0.1 * x), True),
-        (nnx.softmax, False),
-        (lambda x: x - x.mean(), False),
-        (lambda x: x[..., ::-1], False),
-        (lambda x: x * jnp.arange(5.0), False),
-        (lambda x: x.sum(), False),
-    ],
-)
-def test_elementwise(function, expected):
-    assert is_elementwise(function) is expected
 
 
 def outcomes(count, drawn_by=lambda test: test):
