@@ -5,16 +5,13 @@ Which of them XLA is fast at differs by device: `jconv.algorithms.xla` takes one
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jconv._core.geometry import Window
+from jconv._core.interception import without_interception
 from jconv._core.problem import Precision, accumulator
 from jconv.algorithms.array_ops import merged
-
-# The plan of what `jconv.accelerate` puts in the place of `lax`; None for `lax` itself.
-replacement = jax.make_user_context(None)
 
 
 def worked_in(dtype: jnp.dtype, result: jnp.dtype) -> jnp.dtype:
@@ -63,7 +60,7 @@ def _lax(x, kernel, window: Window, precision: Precision, dtype: jnp.dtype, *end
     operands = worked_in(x.dtype, dtype)
     axes = range(window.rank + 2)
     lhs, rhs, out = ((*two, *(axis for axis in axes if axis not in two)) for two in ends)
-    with replacement(None):
+    with without_interception():
         return lax.conv_general_dilated(
             x.astype(operands),
             kernel.astype(operands),

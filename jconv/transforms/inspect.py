@@ -206,7 +206,7 @@ def _dearest(costs: Iterable[tuple[tuple[tuple[int, int], ...], Any]]) -> Any:
 
 
 def inspect(
-    fn: Callable[..., Any], algorithm: str | Algorithm | Plan = "auto", *, timed: bool = False
+    fn: Callable[..., Any], *, algorithm: str | Algorithm | Plan = "auto", timed: bool = False
 ) -> Callable[..., Inspection]:
     """Lists what a function convolves, by jconv or by `lax`, without running it.
 
@@ -224,7 +224,7 @@ def inspect(
       ValueError: for an `fn` that cannot be called, or what is no algorithm.
 
     >>> square = lambda x: jax.lax.conv(x, x, (1, 1), "SAME")
-    >>> found = inspect(square, "xla")(jnp.ones((3, 3, 5, 5)))
+    >>> found = inspect(square, algorithm="xla")(jnp.ones((3, 3, 5, 5)))
     >>> [(c.algorithm, c.multiply_adds) for c in found.convolutions]
     [('xla', 16875)]
     """

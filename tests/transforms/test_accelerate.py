@@ -182,7 +182,7 @@ def test_what_jconv_cannot_do_is_left_to_lax():
 
     def sizes(words, shape=(3, 3, 4, 4)):
         x = jax.ShapeDtypeStruct(jax.export.symbolic_shape(words), jnp.float32)
-        exported = jax.export.export(jax.jit(jconv.accelerate(convolve, "direct")))
+        exported = jax.export.export(jax.jit(jconv.accelerate(convolve, algorithm="direct")))
         return exported(x, jax.ShapeDtypeStruct(shape, jnp.float32)).mlir_module()
 
     assert "stablehlo.convolution" in sizes("2, h, w, 4")
@@ -209,9 +209,11 @@ def test_an_error_inside_ends_it_too(arrays):
 
 def test_an_algorithm_is_used_where_it_can_and_a_plan_is_held_to():
     x, kernel = jnp.ones((1, 6, 6, 1), jnp.int32), jnp.ones((3, 3, 1, 1), jnp.int32)
-    assert "algorithm=auto" in str(jax.make_jaxpr(jconv.accelerate(convolve, "fft"))(x, kernel))
+    assert "algorithm=auto" in str(
+        jax.make_jaxpr(jconv.accelerate(convolve, algorithm="fft"))(x, kernel)
+    )
     with pytest.raises(ValueError, match="not exact in int32"):
-        jconv.accelerate(convolve, jconv.Plan("fft"))(x, kernel)
+        jconv.accelerate(convolve, algorithm=jconv.Plan("fft"))(x, kernel)
 
 
 @pytest.mark.parametrize("dtype", ["int4", "int8", "float8_e4m3fn", "bfloat16", "complex64"])
@@ -264,7 +266,7 @@ def test_a_model_and_its_state(rng):
     "call, message",
     [
         (lambda: jconv.accelerate(3), "`fn` must be a function. Received: fn=3"),
-        (lambda: jconv.accelerate(convolve, "fast"), "`algorithm` must be 'auto'"),
+        (lambda: jconv.accelerate(convolve, algorithm="fast"), "`algorithm` must be 'auto'"),
         (lambda: jconv.accelerated("fast").__enter__(), "`algorithm` must be 'auto'"),
     ],
 )

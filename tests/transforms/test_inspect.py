@@ -30,7 +30,7 @@ def convolve(x, kernel):
 @on_a_cpu
 def test_what_lax_convolves_is_listed_as_accelerate_would_do_it():
     (found,) = jconv.inspect(convolve)(X, KERNEL).convolutions
-    assert found.place.where.startswith("test_inspection.py:") and "(convolve)" in found.place.where
+    assert found.place.where.startswith("test_inspect.py:") and "(convolve)" in found.place.where
     assert found.window == "3x3, stride 2"
     assert found.x == (1, 2, 8, 8, 1, 4) and found.kernel == (1, 3, 3, 1, 4, 6)
     assert found.multiply_adds == 2 * 4 * 4 * 9 * 4 * 6
@@ -50,7 +50,7 @@ def test_gradients_and_loops():
     assert [(c.place.derivative, c.place.runs) for c in found] == [(False, 5), (True, 5), (True, 5)]
     assert found[0].algorithm == "direct" and found[0].reason == "asked for"
     assert found[0].window == "3x3, 4 groups"
-    assert all("test_inspection.py" in c.place.where for c in found)
+    assert all("test_inspect.py" in c.place.where for c in found)
 
 
 def test_a_model_with_what_is_no_array_among_its_arguments():
@@ -74,20 +74,22 @@ def test_times_are_of_each_alone(monkeypatch):
 
     monkeypatch.setattr("jconv.transforms.inspect.seconds_alone", seconds)
     twice = lambda x, k: convolve(x, k) + convolve(x, 2 * k)
-    found = jconv.inspect(twice, "direct", timed=True)(X, KERNEL)
+    found = jconv.inspect(twice, algorithm="direct", timed=True)(X, KERNEL)
     assert found.seconds == 3.0 and len(found.convolutions) == 2
     assert timed == [(jconv.ALGORITHMS["direct"], found.convolutions[0].problem)]  # once
 
 
 @pytest.mark.parametrize("algorithm", ["auto", "xla"])
 def test_times_are_measured(algorithm):
-    found = jconv.inspect(jax.grad(lambda k: convolve(X, k).sum()), algorithm, timed=True)(KERNEL)
+    found = jconv.inspect(
+        jax.grad(lambda k: convolve(X, k).sum()), algorithm=algorithm, timed=True
+    )(KERNEL)
     assert all(0 < c.seconds < 10 for c in found.convolutions)
 
 
 def test_the_table():
     text = str(jconv.inspect(jax.grad(lambda k: convolve(X, k).sum()))(KERNEL))
-    for words in ("test_inspection.py:", "3x3, stride 2", "13,824", "in a gradient", "total"):
+    for words in ("test_inspect.py:", "3x3, stride 2", "13,824", "in a gradient", "total"):
         assert words in text
 
 
@@ -159,7 +161,7 @@ def test_a_network_of_ours_shows_the_lines_of_its_blocks():
     assert all(place.startswith("inverted_residual.py:") for place in places)
     layer = jconv.nn.ConvNorm(4, 4, 3, rngs=nnx.Rngs(0))
     (found,) = jconv.inspect(lambda layer, x: layer(x))(layer, X).convolutions
-    assert found.place.where.startswith("test_inspection.py:")
+    assert found.place.where.startswith("test_inspect.py:")
 
 
 @pytest.mark.parametrize("algorithm", ["auto", "separable"])
