@@ -17,7 +17,7 @@ from rich.table import Table
 
 from jconv.analysis.receptive_field import Field
 from jconv.analysis.summary import INPUT, summarize
-from jconv.nn.interception import calls_through, in_evaluation
+from jconv.nn.interception import eval_view, intercept_calls
 
 # A pixel counts as looked at from this share of the largest gradient on: two standard deviations
 # of a bell curve.
@@ -170,7 +170,7 @@ def _seen(own: Field, place: int) -> tuple[int, int]:
 
 
 def _gradient(model, input_shape, layer: str, middle, images: int, seed: int) -> np.ndarray:
-    graph, state = nnx.split(in_evaluation(model))
+    graph, state = nnx.split(eval_view(model))
 
     def output(x):
         module, seen = nnx.merge(graph, state), []
@@ -181,7 +181,7 @@ def _gradient(model, input_shape, layer: str, middle, images: int, seed: int) ->
                 seen.append(y)
             return y
 
-        with calls_through(module, around):
+        with intercept_calls(module, around):
             module(x)
         return seen[-1][(0, *middle)]
 

@@ -23,7 +23,7 @@ from jconv._core.jaxpr import multiply_adds, of_equation, shape_of
 from jconv.analysis.propagation import seen_by_results
 from jconv.analysis.receptive_field import Field, Seen, joined, placed, through_window
 from jconv.nn import LocalConv
-from jconv.nn.interception import calls_through, in_evaluation
+from jconv.nn.interception import eval_view, intercept_calls
 
 INPUT = "input"
 
@@ -147,7 +147,7 @@ def summarize(model: nnx.Module, input_shape: Sequence[int], dtype=jnp.float32) 
       input_shape: rows, columns, channels, or as the model wants it.
       dtype: of the input.
     """
-    graph, state = nnx.split(in_evaluation(model))
+    graph, state = nnx.split(eval_view(model))
     calls: list[Layer] = []
 
     def run(state, x):
@@ -204,7 +204,7 @@ def _marked(model: nnx.Module, calls: list[Layer]) -> Iterator[None]:
         finally:
             stack.pop()
 
-    with calls_through(model, marked):
+    with intercept_calls(model, marked):
         yield
 
 

@@ -1,4 +1,4 @@
-"""What lies beyond the border, for layers whose convolutions know zeros only."""
+"""Padding by the input's pixels, for functions that pad with zeros only."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from jconv._core.geometry import Sizes, dilated_size, resolve_padding
 from jconv.functional.conv import JNP_MODES
 
 
-def bordered(x, padding: Any, mode: str, size: Sizes, strides: Sizes, dilation: Sizes):
-    """`x` (n, *space, c) continued by `mode`, and the padding that is left to be done."""
+def apply_padding(x, padding: Any, mode: str, size: Sizes, strides: Sizes, dilation: Sizes):
+    """Pad `x` `(n, *space, c)` by `mode`, and return it with the padding that is left to apply."""
     if mode == "zeros":
         return x, padding
     span = tuple(map(dilated_size, size, dilation))

@@ -12,7 +12,7 @@ from jconv._core.geometry import resolve_padding_mode
 from jconv._core.validation import check_int, per_axis
 from jconv.algorithms import Algorithm
 from jconv.functional.deform_conv import deform_conv
-from jconv.nn.border import bordered
+from jconv.nn.border import apply_padding
 from jconv.nn.conv import Conv, axis_sizes
 from jconv.selection.plan import Plan
 
@@ -95,7 +95,7 @@ class DeformConv(nnx.Module):
         rank, moves = len(self.kernel_size), self.offset(x)
         moves = moves.reshape(*moves.shape[:-1], self.offset_groups, *self.kernel_size, -1)
         offset, mask = moves[..., :rank], moves[..., rank:]
-        x, padding = bordered(
+        x, padding = apply_padding(
             x, self.padding, self.padding_mode, self.kernel_size, self.strides, self.dilation
         )
         y = deform_conv(

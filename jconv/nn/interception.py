@@ -1,4 +1,4 @@
-"""Calling a network: in evaluation, and with an eye on the calls of its modules."""
+"""Evaluation views of a network, and interception of its modules' calls."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -7,47 +7,50 @@ from typing import Any
 from flax import nnx
 
 
-def in_evaluation(model: nnx.Module) -> Any:
-    """A view of a network, of the same variables, that drops nothing and keeps its statistics."""
+def eval_view(model: nnx.Module) -> Any:
+    """Return a view of `model` in evaluation mode that shares its variables.
+
+    Dropout is off in the view, and batch normalisation uses its running statistics.
+    """
     return nnx.view(model, deterministic=True, use_running_average=True, raise_if_not_found=False)
 
 
 @contextlib.contextmanager
-def calls_through(model: nnx.Module, around: Callable) -> Iterator[None]:
-    """While this lasts, each call of a module of `model` goes through `around`.
+def intercept_calls(model: nnx.Module, around: Callable) -> Iterator[None]:
+    """Pass each call of a module of `model` through `around` while the context is active.
 
     Args:
       model: the network.
-      around: called as `around(path, module, call, *args, **kwargs)`; `call(*args, **kwargs)` is
-        the call itself. What a module calls of its own class's parents is not another call.
+      around: called as `around(path, module, call, *args, **kwargs)`; `call(*args, **kwargs)` runs
+        the intercepted call. A module's call of `super().__call__` is not intercepted again.
     """
     paths = {id(module): path for path, module in nnx.iter_modules(model)}
     stack: list[nnx.Module] = []
 
-    def watched(call):
-        def through(module, *args, **kwargs):
-            if id(module) not in paths or any(module is other for other in stack):
-                return call(module, *args, **kwargs)
+    def intercepted(method):
+        def call(module, *args, **kwargs):
+            if id(module) not in paths or any(module is active for active in stack):
+                return method(module, *args, **kwargs)
             stack.append(module)
             try:
-                own = lambda *args, **kwargs: call(module, *args, **kwargs)
-                return around(paths[id(module)], module, own, *args, **kwargs)
+                bound = lambda *args, **kwargs: method(module, *args, **kwargs)
+                return around(paths[id(module)], module, bound, *args, **kwargs)
             finally:
                 stack.pop()
 
-        return through
+        return call
 
-    # Python looks a call up on the class, so it is replaced there, and put back.
+    # Python looks up `__call__` on the class, so the method is replaced there and restored at exit.
     classes = {type(module) for _, module in nnx.iter_modules(model) if callable(module)}
-    own = {cls: vars(cls).get("__call__") for cls in classes}
-    calls_of = {cls: cls.__call__ for cls in classes}
+    defined = {cls: vars(cls).get("__call__") for cls in classes}  # None where it is inherited
+    methods = {cls: cls.__call__ for cls in classes}
     try:
         for cls in classes:
-            type.__setattr__(cls, "__call__", watched(calls_of[cls]))
+            type.__setattr__(cls, "__call__", intercepted(methods[cls]))
         yield
     finally:
-        for cls, call in own.items():
-            if call is None:
+        for cls, method in defined.items():
+            if method is None:
                 del cls.__call__
             else:
-                type.__setattr__(cls, "__call__", call)
+                type.__setattr__(cls, "__call__", method)

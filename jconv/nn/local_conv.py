@@ -11,7 +11,7 @@ from jconv._core.geometry import Window, dilated_size, resolve_padding, resolve_
 from jconv._core.validation import check_int, per_axis
 from jconv.functional.conv import output_shape
 from jconv.functional.conv_local import conv_local
-from jconv.nn.border import bordered
+from jconv.nn.border import apply_padding
 from jconv.nn.conv import axis_sizes
 
 ALGORITHMS = ("auto", "direct")
@@ -106,7 +106,7 @@ class LocalConv(nnx.Module):
                 f"`x` must have {self.input_size} pixels, as `input_size` says: there is a kernel "
                 f"for each. Received: x.shape={x.shape}."
             )
-        x, padding = bordered(
+        x, padding = apply_padding(
             x, self.padding, self.padding_mode, self.kernel_size, self.strides, self.dilation
         )
         y = conv_local(

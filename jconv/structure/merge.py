@@ -14,7 +14,7 @@ from rich.console import Group
 from rich.table import Table
 
 from jconv.nn import Conv, SeparableConv, Sequential
-from jconv.nn.interception import calls_through, in_evaluation
+from jconv.nn.interception import eval_view, intercept_calls
 from jconv.selection.choose import milliseconds
 from jconv.structure.affine import NotMergeable, dilation_of
 from jconv.structure.affine_layer import Part
@@ -101,7 +101,7 @@ def merge(
     >>> merged.steps[0].kernel
     (3, 3, 4, 4)
     """
-    original = in_evaluation(nnx.clone(model))
+    original = eval_view(nnx.clone(model))
     shapes = {} if input_shape is None else _input_shapes(original, input_shape)
     walk = _Walk(shapes, only_faster)
     merged = walk.visit(nnx.clone(original), "")
@@ -296,7 +296,7 @@ def _input_shapes(model: nnx.Module, input_shape: Sequence[int]) -> dict[str, tu
                 shapes[".".join(map(str, path))] = args[0].shape
             return call(*args, **kwargs)
 
-        with calls_through(module, around):
+        with intercept_calls(module, around):
             return module(x)
 
     jax.eval_shape(run, state, jax.ShapeDtypeStruct((1, *input_shape), jnp.float32))

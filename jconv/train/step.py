@@ -18,7 +18,7 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from jconv.nn.interception import calls_through, in_evaluation
+from jconv.nn.interception import eval_view, intercept_calls
 from jconv.train.augment import augmented
 from jconv.train.config import Augment
 from jconv.train.losses import Loss, accuracy, confusion, named, smoothed
@@ -114,7 +114,7 @@ class Learner:
     ) -> tuple["Learner", State]:
         """A learner of one network or of several alike, and its state before the first step."""
         parts = [nnx.split(model, nnx.Param, ...) for model in models]
-        seen = nnx.split(in_evaluation(models[0]), nnx.Param, ...)[0]
+        seen = nnx.split(eval_view(models[0]), nnx.Param, ...)[0]
         learner = cls(parts[0][0], seen, optimizer, replicates=len(models), **options)
         states = [learner._first_state(parameters, rest) for _, parameters, rest in parts]
         if len(states) == 1:
@@ -320,7 +320,7 @@ def first_bad_layer(learner: Learner, state: State, inputs, targets) -> str:
 
     parts = jax.tree.map(jnp.copy, (learner._cast(state.parameters), state.rest))
     model = nnx.merge(learner.graph, *parts)
-    with calls_through(model, watched):
+    with intercept_calls(model, watched):
         model(learner._cast(inputs))
     if found:
         return found[0]

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from jconv import nn
 from jconv.analysis import receptive_field, summarize
-from jconv.nn.interception import in_evaluation
+from jconv.nn.interception import eval_view
 
 
 def rngs():
@@ -168,7 +168,7 @@ def looked_at(model):
 
     @jax.jit
     def middle(x):
-        y = in_evaluation(model)(x)[0]
+        y = eval_view(model)(x)[0]
         return y[y.shape[0] // 2, y.shape[1] // 2].sum()
 
     seen = np.nonzero(np.abs(np.asarray(jax.grad(middle)(x)[0])).sum(-1))

@@ -13,7 +13,7 @@ from jaxtyping import Array, Num
 from jconv.nn.branches import Parallel
 from jconv.nn.conv import Conv
 from jconv.nn.conv_norm import Activation, chain
-from jconv.nn.inception.v3 import averaged
+from jconv.nn.inception.v3 import pool_branch
 from jconv.nn.pool import MaxPool
 
 
@@ -55,7 +55,7 @@ class InceptionResNetStem(Parallel):
                 chain(192, (96, 1), **options),
                 chain(192, (48, 1), (64, 5), **options),
                 chain(192, (64, 1), (96, 3), (96, 3), **options),
-                averaged(192, 64, False, options),
+                pool_branch(192, 64, False, options),
             ]
         )
 

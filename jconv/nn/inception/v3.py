@@ -29,7 +29,7 @@ class InceptionA(Parallel):
                 chain(in_features, (64, 1), **options),
                 chain(in_features, (48, 1), (64, 5), **options),
                 chain(in_features, (64, 1), (96, 3), (96, 3), **options),
-                averaged(in_features, pooled, count_include_pad, options),
+                pool_branch(in_features, pooled, count_include_pad, options),
             ]
         )
 
@@ -69,7 +69,7 @@ class InceptionC(Parallel):
                 chain(in_features, (last, 1), **options),
                 chain(in_features, (width, 1), row, (last, (7, 1)), **options),
                 chain(in_features, (width, 1), column, row, column, (last, (1, 7)), **options),
-                averaged(in_features, last, count_include_pad, options),
+                pool_branch(in_features, last, count_include_pad, options),
             ]
         )
 
@@ -108,12 +108,12 @@ class InceptionE(Parallel):
                 chain(in_features, (320, 1), **options),
                 fork(in_features, [(384, 1)], 384, **options),
                 fork(in_features, [(448, 1), (384, 3)], 384, **options),
-                averaged(in_features, 192, count_include_pad, options),
+                pool_branch(in_features, 192, count_include_pad, options),
             ]
         )
 
 
-def averaged(in_features: int, width: int, count_include_pad: bool, options) -> nnx.Module:
+def pool_branch(in_features: int, width: int, count_include_pad: bool, options) -> nnx.Module:
     """The pooling branch: averages of 3x3 pixels, then a 1x1 convolution."""
     pool = AvgPool((3, 3), 1, "SAME", count_include_pad=count_include_pad)
     return Sequential([pool, chain(in_features, (width, 1), **options)])

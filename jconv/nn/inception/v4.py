@@ -8,7 +8,7 @@ from typing import Any
 
 from jconv.nn.branches import Parallel
 from jconv.nn.conv_norm import chain
-from jconv.nn.inception.v3 import averaged, fork
+from jconv.nn.inception.v3 import fork, pool_branch
 from jconv.nn.pool import MaxPool
 from jconv.nn.sequential import Sequential
 
@@ -54,7 +54,7 @@ class InceptionV4A(Parallel):
                 chain(384, (96, 1), **options),
                 chain(384, (64, 1), (96, 3), **options),
                 chain(384, (64, 1), (96, 3), (96, 3), **options),
-                averaged(384, 96, False, options),
+                pool_branch(384, 96, False, options),
             ]
         )
 
@@ -90,7 +90,7 @@ class InceptionV4B(Parallel):
                 chain(1024, (384, 1), **options),
                 chain(1024, (192, 1), (224, (1, 7)), (256, (7, 1)), **options),
                 chain(1024, (192, 1), *double, **options),
-                averaged(1024, 128, False, options),
+                pool_branch(1024, 128, False, options),
             ]
         )
 
@@ -127,6 +127,6 @@ class InceptionV4C(Parallel):
                 chain(1536, (256, 1), **options),
                 fork(1536, [(384, 1)], 256, **options),
                 fork(1536, double, 256, **options),
-                averaged(1536, 256, False, options),
+                pool_branch(1536, 256, False, options),
             ]
         )
