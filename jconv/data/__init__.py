@@ -1,11 +1,13 @@
-"""Data: what a run learns from, as arrays or read as it is needed.
+"""Data sets, loaded into memory or read on demand, and the order of their batches.
 
-What is read from files is checked before it is believed: sizes before memory is taken, formats
-before they are decoded; nothing in a file is run. What is wrong is a `ValueError` that names it.
+Files are validated before use: sizes before memory is allocated, formats before they are decoded.
+No code in a file is run. Every problem is a `ValueError` that names the file and what to do.
 """
 
-from jconv.data.batches import batch as batch
-from jconv.data.batches import batches as batches
+from jconv.data.batches import batch_indices as batch_indices
+from jconv.data.batches import batch_indices_at as batch_indices_at
+from jconv.data.dataset import Examples as Examples
+from jconv.data.dataset import Source as Source
 from jconv.data.dataset import Splits as Splits
 from jconv.data.digits import load_digits as load_digits
 from jconv.data.huggingface import load_huggingface as load_huggingface
@@ -16,6 +18,5 @@ from jconv.data.npz import load_npz as load_npz
 from jconv.data.photos import load_filtered_photos as load_filtered_photos
 from jconv.data.photos import load_photos as load_photos
 from jconv.data.safe_io import BadFile as BadFile
-from jconv.data.source import Source as Source
-from jconv.data.split import Split as Split
+from jconv.data.splitting import random_splits as random_splits
 from jconv.data.stream import stream as stream

@@ -1,42 +1,42 @@
-"""What gzip packed, read piece by piece: a small file may unpack to a thousand times its size."""
+"""Incremental decompression of gzip: a small file may expand to a thousand times its size."""
 
 import zlib
 from typing import IO
 
-from jconv.data.safe_io import PIECE
+from jconv.data.safe_io import CHUNK_SIZE
 
-MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = b"\x1f\x8b"
 
 
-class Gunzip:
-    """Unpacks a file as it is read.
+class GzipStream:
+    """A gzip file that is decompressed as it is read.
 
-    Python's `gzip` reads a header's file name byte by byte, which takes minutes where somebody
-    wrote a long one; zlib does not.
+    Python's `gzip` reads the file name in the header byte by byte, which takes minutes if a
+    malicious file has a long one. zlib does not.
 
     Args:
-      file: what to read from.
+      file: the compressed file.
     """
 
     def __init__(self, file: IO[bytes]):
         self._file = file
-        self._unpack = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        self._decompressor = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
 
     def read(self, count: int) -> bytes:
-        """At most `count` bytes, at least one of them before the end.
+        """Return 1 to `count` decompressed bytes, or none at the end.
 
         Args:
-          count: at least 1.
+          count: the maximum; at least 1.
 
         Raises:
-          zlib.error: where it is not what gzip wrote.
-          EOFError: where it ends too early.
+          zlib.error: if the content is not valid gzip.
+          EOFError: if the file is truncated.
         """
-        while not self._unpack.eof:
-            packed = self._unpack.unconsumed_tail or self._file.read(PIECE)
-            if not packed:
+        while not self._decompressor.eof:
+            compressed = self._decompressor.unconsumed_tail or self._file.read(CHUNK_SIZE)
+            if not compressed:
                 raise EOFError("the end is missing")
-            found = self._unpack.decompress(packed, count)
-            if found:
-                return found
+            content = self._decompressor.decompress(compressed, count)
+            if content:
+                return content
         return b""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import importlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from jconv.data.dataset import Splits, split_by_share
-from jconv.data.image_decoding import decode
-from jconv.data.labels import checked_labels, scaled_parts
-from jconv.data.lazy_images import EncodedImages, Skipping
-from jconv.data.safe_io import MEMORY, BadFile, open_file, shown
+from jconv.data.dataset import Splits
+from jconv.data.image_decoding import decode_image
+from jconv.data.labels import check_labels
+from jconv.data.lazy_images import LazyImages, SkipBudget
+from jconv.data.safe_io import DEFAULT_MEMORY, BadFile, open_file, printable
+from jconv.data.splitting import random_splits
 
 
 def load_huggingface(
@@ -30,68 +32,79 @@ def load_huggingface(
     validation: float = 0.1,
     test: float = 0.2,
     seed: int = 0,
-    skip_at_most: int = 0,
-    memory: int = MEMORY,
+    max_skipped: int = 0,
+    memory: int = DEFAULT_MEMORY,
 ) -> Splits:
-    """A data set of labelled images, in [-1, 1].
+    """Load a data set of labelled images, in [-1, 1].
 
     Args:
-      path: its name on the hub, or a folder: one that `save_to_disk` wrote, or of files.
-      size: rows and columns, to which images are scaled and cut.
-      name: which configuration of it.
-      split: what to learn from.
-      test_split: what to test on; None to test on a share of `split`.
+      path: its name on the hub, a folder that `save_to_disk` wrote, or a folder of data files.
+      size: rows and columns to which images are scaled and cropped.
+      name: the configuration of the data set, if it has several.
+      split: the split to train on.
+      test_split: the split to test on; None to test on a fraction of `split`.
       image: the column of images.
       label: the column of labels.
       grey: one channel instead of three.
-      validation: share of the images to validate on.
-      test: share of the images to test on, where there is no `test_split`.
+      validation: fraction of `split` to validate on.
+      test: fraction of `split` to test on, if `test_split` is None.
       seed: draws the split.
-      skip_at_most: images that may be left out because they cannot be decoded; each is told of.
-      memory: bytes that the images may take; where they would take more, they are decoded when
-        they are asked for, and the splits are sources.
+      max_skipped: maximum number of images to skip, with a warning, because they cannot be decoded.
+      memory: limit of all images in bytes, as float32. If they would exceed it, the splits are
+        `Source`s that decode images on demand.
 
     Raises:
-      BadFile: where it does not hold that.
-      ValueError: where `datasets` is missing.
+      BadFile: if `datasets` cannot load it, a split or column is missing, labels are invalid, or
+        more than `max_skipped` images cannot be decoded.
+      ValueError: if `datasets` is not installed.
     """
-    skipping = Skipping(skip_at_most)
+    skip_budget = SkipBudget(max_skipped)
 
-    def images_of(split: str, outputs: int | None) -> EncodedImages:
-        table = _table(path, name, split)
-        return _images(table, f"{path}, {split!r}", image, label, size, grey, outputs, skipping)
+    def load(split_name: str, num_classes: int | None) -> LazyImages:
+        table = _load_table(path, name, split_name)
+        where = f"{path}, {split_name!r}"
+        _check_columns(table, image, label, where)
+        feature = table.features[label]
+        is_named = isinstance(feature, _import_datasets().ClassLabel)
+        classes = tuple(feature.names) if is_named else None
+        num_classes = len(classes) if classes else num_classes
+        labels = check_labels(
+            np.asarray(table.with_format("numpy")[label]),
+            num_images=len(table),
+            num_classes=num_classes,
+            where=where,
+        )
+        return LazyImages(
+            _decoder(table, image, size, grey, where),
+            labels,
+            input_shape=(*size, 1 if grey else 3),
+            outputs=num_classes or int(labels.max()) + 1,
+            classes=classes,
+            skip_budget=skip_budget,
+        )
 
-    whole = images_of(split, None)
-    rng = np.random.default_rng(seed)
+    train_images = load(split, None)
     if test_split is None:
-        data = whole.in_memory(memory)
-        parts = split_by_share(data, (validation, test), rng)
+        examples = train_images.load_if_fits(memory)
+        test_part = test
     else:
-        tested = images_of(test_split, whole.outputs)
-        # In memory all of them or none, and within it all together.
-        left = memory * len(whole) // (len(whole) + len(tested))
-        data, tested = whole.in_memory(left), tested.in_memory(memory - left)
-        parts = [*split_by_share(data, (validation,), rng), tested]
-    return Splits(*scaled_parts(parts), outputs=whole.outputs, classes=whole.classes)
+        test_images = load(test_split, train_images.outputs)
+        # In proportion to their sizes: either both fit into memory, or neither does.
+        count = len(train_images) + len(test_images)
+        train_memory = memory * len(train_images) // count
+        examples = train_images.load_if_fits(train_memory)
+        test_part = test_images.load_if_fits(memory - train_memory)
+    return random_splits(
+        examples,
+        validation=validation,
+        test=test_part,
+        rng=np.random.default_rng(seed),
+        outputs=train_images.outputs,
+        classes=train_images.classes,
+    )
 
 
-def _table(path: str, name: str | None, split: str) -> Any:
-    datasets = _package()
-    try:
-        if (Path(path) / "dataset_dict.json").exists() or (Path(path) / "state.json").exists():
-            found = datasets.load_from_disk(path)
-            if isinstance(found, datasets.Dataset):
-                found = {str(found.split or "train"): found}
-            return found[split]
-        return datasets.load_dataset(path, name, split=split)
-    except Exception as error:  # of the package, of arrow, of the net
-        raise BadFile(
-            f"{shown(path)}: must be a data set that `datasets` loads, with a split {split!r}. "
-            f"Received: {type(error).__name__}: {shown(str(error)[:500])}."
-        ) from error
-
-
-def _package() -> Any:
+def _import_datasets() -> Any:
     try:
         return importlib.import_module("datasets")
     except ImportError as error:
@@ -101,47 +114,52 @@ def _package() -> Any:
         ) from error
 
 
-def _images(
-    table: Any, where: str, image: str, label: str, size, grey, outputs, skipping
-) -> EncodedImages:
-    datasets = _package()
-    for key, column in (("image", image), ("label", label)):
+def _load_table(path: str, name: str | None, split: str) -> Any:
+    datasets = _import_datasets()
+    try:
+        if (Path(path) / "dataset_dict.json").exists() or (Path(path) / "state.json").exists():
+            saved = datasets.load_from_disk(path)
+            if isinstance(saved, datasets.Dataset):
+                saved = {str(saved.split or "train"): saved}
+            return saved[split]
+        return datasets.load_dataset(path, name, split=split)
+    except Exception as error:  # of `datasets`, pyarrow or the network
+        raise BadFile(
+            f"{printable(path)}: must be a data set that `datasets` loads, with a split {split!r}. "
+            f"Received: {type(error).__name__}: {printable(str(error)[:500])}."
+        ) from error
+
+
+def _check_columns(table: Any, image: str, label: str, where: str) -> None:
+    for option, column in (("image", image), ("label", label)):
         if column not in table.column_names:
             raise BadFile(
-                f"{where}: `{key}` must be one of its columns, {table.column_names}. "
+                f"{where}: `{option}` must be one of its columns, {table.column_names}. "
                 f"Received: {column!r}."
             )
-    if not isinstance(table.features[image], datasets.Image):
+    if not isinstance(table.features[image], _import_datasets().Image):
         raise BadFile(
             f"{where}: column {image!r} must hold images. Received: {table.features[image]}."
         )
-    feature = table.features[label]
-    classes = tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None
-    labels = checked_labels(
-        np.asarray(table.with_format("numpy")[label]),
-        images=len(table),
-        classes=len(classes) if classes else outputs,
-        where=where,
-    )
-    # Pillow would decode whatever it is given, in whatever format.
-    encoded = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
 
-    def read(index: int) -> UInt8[np.ndarray, "h w c"]:
-        found = encoded[index][image] or {}
-        content, path = found.get("bytes"), found.get("path")
-        named = f"{where}, row {index}"
+
+def _decoder(
+    table: Any, image: str, size: tuple[int, int], grey: bool, where: str
+) -> Callable[[int], UInt8[np.ndarray, "h w c"]]:
+    """Return a function that decodes the image of a row."""
+    # `datasets` would decode any format that Pillow knows.
+    undecoded = _import_datasets().Image(decode=False)
+    encoded = table.select_columns([image]).cast_column(image, undecoded)
+
+    def decode(index: int) -> UInt8[np.ndarray, "h w c"]:
+        cell = encoded[index][image] or {}
+        content, path = cell.get("bytes"), cell.get("path")
+        row = f"{where}, row {index}"
         if content is not None:
-            return decode(io.BytesIO(content), size=size, grey=grey, path=named)
+            return decode_image(io.BytesIO(content), size=size, grey=grey, path=row)
         if path is None:
-            raise BadFile(f"{named}: must hold an image. Received: none.")
+            raise BadFile(f"{row}: must hold an image. Received: none.")
         with open_file(Path(path)) as file:
-            return decode(file, size=size, grey=grey, path=path)
+            return decode_image(file, size=size, grey=grey, path=path)
 
-    return EncodedImages(
-        read,
-        labels,
-        (*size, 1 if grey else 3),
-        outputs=len(classes) if classes else outputs or int(labels.max()) + 1,
-        classes=classes,
-        skipping=skipping,
-    )
+    return decode

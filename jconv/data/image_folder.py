@@ -1,4 +1,4 @@
-"""Images in folders, one for each class."""
+"""Images in a folder with one sub-folder per class."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ import os
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
-from jconv.data.dataset import Splits, split_by_share
-from jconv.data.image_decoding import decode
-from jconv.data.labels import MOST_CLASSES, scaled_parts
-from jconv.data.lazy_images import EncodedImages, Skipping
-from jconv.data.safe_io import MEMORY, BadFile, list_folder, open_file, shown
+from jconv.data.dataset import Splits
+from jconv.data.image_decoding import decode_image
+from jconv.data.labels import MAX_CLASSES
+from jconv.data.lazy_images import LazyImages, SkipBudget
+from jconv.data.safe_io import (
+    DEFAULT_MEMORY,
+    BadFile,
+    check_within,
+    list_folder,
+    open_file,
+    printable,
+)
+from jconv.data.splitting import random_splits
 
 
 def load_image_folder(
@@ -23,84 +31,85 @@ def load_image_folder(
     validation: float = 0.1,
     test: float = 0.2,
     seed: int = 0,
-    skip_at_most: int = 0,
-    memory: int = MEMORY,
+    max_skipped: int = 0,
+    memory: int = DEFAULT_MEMORY,
 ) -> Splits:
-    """The PNG and JPEG images of a folder, whose sub-folders are the classes, in [-1, 1].
+    """Load the PNG and JPEG images of a folder whose sub-folders are the classes, in [-1, 1].
 
     Args:
-      folder: holds one folder for each class; what begins with a dot is left alone.
-      size: rows and columns, to which images are scaled and cut.
+      folder: holds one folder per class; hidden files are ignored.
+      size: rows and columns to which images are scaled and cropped.
       grey: one channel instead of three.
-      validation: share of the images to validate on.
-      test: share of the images to test on.
+      validation: fraction of the images to validate on.
+      test: fraction of the images to test on.
       seed: draws the split.
-      skip_at_most: images that may be left out because they cannot be decoded; each is told of.
-      memory: bytes that all images may take; where they would take more, they are decoded when
-        they are asked for, and the splits are sources.
+      max_skipped: maximum number of images to skip, with a warning, because they cannot be decoded.
+      memory: limit of all images in bytes, as float32. If they would exceed it, the splits are
+        `Source`s that decode images on demand.
 
     Raises:
-      BadFile: for another folder, a link that leads out of it, and one image too many that cannot
-        be decoded.
+      BadFile: if the folder has another structure, a link leads out of it, or more than
+        `max_skipped` images cannot be decoded.
     """
     folder = Path(folder)
-    classes, files, labels = _listed(folder)
+    classes, files, labels = _list_images(folder)
 
-    def read(index: int) -> UInt8[np.ndarray, "h w c"]:
+    def decode(index: int) -> UInt8[np.ndarray, "h w c"]:
         with open_file(files[index], within=folder) as file:
-            return decode(file, size=size, grey=grey, path=files[index])
+            return decode_image(file, size=size, grey=grey, path=files[index])
 
-    images = EncodedImages(
-        read,
+    images = LazyImages(
+        decode,
         labels,
-        (*size, 1 if grey else 3),
+        input_shape=(*size, 1 if grey else 3),
         outputs=len(classes),
         classes=classes,
-        skipping=Skipping(skip_at_most),
+        skip_budget=SkipBudget(max_skipped),
     )
-    data = images.in_memory(memory)
-    parts = split_by_share(data, (validation, test), np.random.default_rng(seed))
-    return Splits(*scaled_parts(parts), outputs=len(classes), classes=classes)
+    return random_splits(
+        images.load_if_fits(memory),
+        validation=validation,
+        test=test,
+        rng=np.random.default_rng(seed),
+        outputs=len(classes),
+        classes=classes,
+    )
 
 
-def _listed(folder: Path) -> tuple[tuple[str, ...], list[Path], np.ndarray]:
-    """The classes, every image, and its class."""
+def _list_images(folder: Path) -> tuple[tuple[str, ...], list[Path], Int[np.ndarray, " n"]]:
+    """Return the classes, the path of every image, and the label of every image."""
     classes, files, labels = [], [], []
     for entry in list_folder(folder):
-        if not _within(entry, folder).is_dir():
+        _check_link(entry, folder)
+        if not entry.is_dir():
             raise BadFile(
-                f"{shown(entry.path)}: must be a folder of images, one for each class. "
-                "Received: a file. Move it away."
+                f"{printable(entry.path)}: must be a folder with the images of one class. "
+                "Received: a file. Move it elsewhere."
             )
         images = list_folder(Path(entry.path))
         if not images:
             raise BadFile(
-                f"{shown(entry.path)}: must hold images of its class. Received: none. Remove it."
+                f"{printable(entry.path)}: must hold images of its class. Received: none. "
+                "Remove it."
             )
         for image in images:
-            if not _within(image, folder).is_file():
+            _check_link(image, folder)
+            if not image.is_file():
                 raise BadFile(
-                    f"{shown(image.path)}: must be an image. Received: a folder, pipe or device. "
-                    "Move it away."
+                    f"{printable(image.path)}: must be an image. Received: a folder, pipe or "
+                    "device. Move it elsewhere."
                 )
             files.append(Path(image.path))
             labels.append(len(classes))
         classes.append(entry.name)
-    if not 2 <= len(classes) <= MOST_CLASSES:
+    if not 2 <= len(classes) <= MAX_CLASSES:
         raise BadFile(
-            f"{shown(folder)}: must hold a folder for each of at least two classes. "
+            f"{printable(folder)}: must hold from 2 to {MAX_CLASSES} folders, one per class. "
             f"Received: {len(classes)}."
         )
     return tuple(classes), files, np.array(labels, np.int32)
 
 
-def _within(entry: os.DirEntry, folder: Path) -> os.DirEntry:
-    """The same entry, where it is no link that leads out of the folder."""
+def _check_link(entry: os.DirEntry, folder: Path) -> None:
     if entry.is_symlink():
-        real = Path(os.path.realpath(entry.path))
-        if not real.is_relative_to(os.path.realpath(folder)):
-            raise BadFile(
-                f"{shown(entry.path)}: must lie in {shown(folder)}. Received: a link to "
-                f"{shown(real)}. Copy it there."
-            )
-    return entry
+        check_within(entry.path, Path(os.path.realpath(entry.path)), folder)

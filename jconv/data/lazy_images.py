@@ -1,4 +1,4 @@
-"""Labelled images that are decoded when they are asked for."""
+"""Labelled images that are decoded on demand, and a limit on how many may be skipped."""
 
 from __future__ import annotations
 
@@ -10,60 +10,64 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from jconv.data.labels import scaled
+from jconv.data.dataset import Examples, Source
 from jconv.data.safe_io import BadFile
-from jconv.data.source import Source
-from jconv.data.split import Split
+from jconv.data.splitting import scale_pixels
 
 
 @dataclass
-class Skipping:
-    """How many images may be passed over because they cannot be decoded.
+class SkipBudget:
+    """A limit on the images that may be skipped because they cannot be decoded.
 
     Args:
-      most: so many, in all splits together.
+      max_skipped: the limit, over all splits together.
     """
 
-    most: int = 0
-    _seen: set[int] = field(default_factory=set)
+    max_skipped: int = 0
+    _skipped: set[int] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def skip(self, index: int, error: BadFile) -> None:
-        """Passes one over, and says so; or says that it was one too many."""
+        """Count an image as skipped and warn about it, once per image.
+
+        Raises:
+          BadFile: if the limit is exceeded.
+        """
         with self._lock:
-            if index in self._seen:
+            if index in self._skipped:
                 return
-            if len(self._seen) >= self.most:
+            if len(self._skipped) >= self.max_skipped:
                 raise BadFile(
-                    f"{error} At most `skip_at_most`, {self.most}, may be skipped."
+                    f"{error} At most {self.max_skipped} images may be skipped; `max_skipped` sets "
+                    "the limit."
                 ) from error
-            self._seen.add(index)
+            self._skipped.add(index)
         warnings.warn(f"skipped: {error}", stacklevel=2)
 
 
 @dataclass(frozen=True)
-class EncodedImages(Source):
-    """A source of images that `read` decodes.
+class LazyImages(Source):
+    """A source that decodes an image when it is read.
 
-    An example whose image cannot be decoded is the next one of the same split instead, as often
-    as `skipping` allows: so batches keep their size, and each is the same whenever it is read.
+    If an image cannot be decoded and `skip_budget` permits, the next image of the same split takes
+    its place. Batches thus keep their size, and reading an example twice gives the same arrays.
 
     Args:
-      read: decodes the image of an index; raises `BadFile`.
-      labels: of all images.
-      input_shape: rows, columns, channels.
-      outputs: how many classes there are.
-      classes: their names, if they have any.
-      skipping: counts what cannot be decoded.
-      indices: of the images that this source has; all by default.
+      decode: returns the image at an index of `labels`; raises `BadFile`.
+      labels: labels of all images.
+      input_shape: rows, columns and channels.
+      outputs: the number of classes.
+      classes: names of the classes, or None.
+      skip_budget: counts the images that cannot be decoded.
+      indices: indices of the images in this source; None for all.
     """
 
-    read: Callable[[int], UInt8[np.ndarray, "h w c"]]
+    decode: Callable[[int], UInt8[np.ndarray, "h w c"]]
     labels: Int[np.ndarray, " n"]
     input_shape: tuple[int, ...]
     outputs: int
     classes: tuple[str, ...] | None = None
-    skipping: Skipping = field(default_factory=Skipping)
+    skip_budget: SkipBudget = field(default_factory=SkipBudget)
     indices: Int[np.ndarray, " k"] | None = None
 
     def __len__(self) -> int:
@@ -71,36 +75,40 @@ class EncodedImages(Source):
 
     def __getitem__(self, index: int) -> tuple[Float[np.ndarray, "h w c"], np.int32]:
         for offset in range(len(self)):
-            here = self._index((index + offset) % len(self))
-            pixels = self._read(here)
+            image_index = self._image_index((index + offset) % len(self))
+            pixels = self._decode_or_skip(image_index)
             if pixels is not None:
-                return scaled(pixels), self.labels[here]
+                return scale_pixels(pixels), self.labels[image_index]
         raise BadFile("there must be an image that can be decoded. Received: none.")
 
-    def part(self, indices: Int[np.ndarray, " k"]) -> EncodedImages:
-        """A source of the examples at `indices` alone."""
-        return replace(self, indices=np.array([self._index(int(i)) for i in indices]))
+    def subset(self, indices: Int[np.ndarray, " k"]) -> LazyImages:
+        """Return a source of the examples at `indices`."""
+        return replace(self, indices=np.array([self._image_index(int(i)) for i in indices]))
 
-    def in_memory(self, memory: int) -> Split | EncodedImages:
-        """All that can be decoded, as bytes, if as numbers they take so much at most; or self."""
+    def load_if_fits(self, memory: int) -> Examples | LazyImages:
+        """Decode all images into memory as bytes; return self if they would not fit.
+
+        Args:
+          memory: limit in bytes of the images as float32.
+        """
         if 4 * len(self) * int(np.prod(self.input_shape)) > memory:
             return self
         images = np.empty((len(self), *self.input_shape), np.uint8)
         kept = []
         for i in range(len(self)):
-            here = self._index(i)
-            pixels = self._read(here)
+            image_index = self._image_index(i)
+            pixels = self._decode_or_skip(image_index)
             if pixels is not None:
                 images[len(kept)] = pixels
-                kept.append(here)
-        return Split(images[: len(kept)], self.labels[kept])
+                kept.append(image_index)
+        return Examples(images[: len(kept)], self.labels[kept])
 
-    def _index(self, i: int) -> int:
+    def _image_index(self, i: int) -> int:
         return i if self.indices is None else int(self.indices[i])
 
-    def _read(self, index: int) -> UInt8[np.ndarray, "h w c"] | None:
+    def _decode_or_skip(self, image_index: int) -> UInt8[np.ndarray, "h w c"] | None:
         try:
-            return self.read(index)
+            return self.decode(image_index)
         except BadFile as error:
-            self.skipping.skip(index, error)
+            self.skip_budget.skip(image_index, error)
             return None

@@ -1,4 +1,4 @@
-"""MNIST and its relatives: four IDX files in a folder, 60,000 images to learn from, 10,000 to test.
+"""MNIST and similar data sets: four IDX files, with 60,000 training and 10,000 test images.
 
 MNIST: LeCun, Cortes & Burges (1998). Fashion-MNIST: Xiao, Rasul & Vollgraf (2017), MIT; Debian
 packages it as `dataset-fashion-mnist`.
@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from jconv.data.dataset import Splits, split_by_share
+from jconv.data.dataset import Examples, Splits
 from jconv.data.idx import read_idx
-from jconv.data.labels import checked_labels, scaled_parts
-from jconv.data.safe_io import MEMORY, BadFile, shown
-from jconv.data.split import Split
+from jconv.data.labels import check_labels
+from jconv.data.safe_io import DEFAULT_MEMORY, BadFile, printable
+from jconv.data.splitting import random_splits
 
-DIGITS = tuple("0123456789")
-CLOTHES = (
+MNIST_CLASSES = tuple("0123456789")
+FASHION_MNIST_CLASSES = (
     "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot",
 )  # fmt: skip
-FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 
 
 def load_mnist(
@@ -27,51 +27,92 @@ def load_mnist(
     *,
     validation: float = 0.1,
     seed: int = 0,
-    memory: int = MEMORY,
-    classes: tuple[str, ...] = DIGITS,
-    install: str = "Download the four files of the data set into it.",
+    memory: int = DEFAULT_MEMORY,
+    classes: tuple[str, ...] = MNIST_CLASSES,
 ) -> Splits:
-    """Images `(n, 28, 28, 1)` in [-1, 1], or of another size, and their labels.
+    """Load MNIST, or a data set in the same files: images in [-1, 1] and labels.
+
+    MNIST's images have shape `(n, 28, 28, 1)`; other sizes are accepted.
 
     Args:
-      folder: holds train-images-idx3-ubyte, train-labels-idx1-ubyte and the same of t10k, each
-        as it is or packed as .gz.
-      validation: share of the training images to validate on.
-      seed: draws which.
-      memory: bytes that the images may take.
-      classes: their names.
-      install: what to do where the folder or a file is missing.
+      folder: holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
+        t10k-labels-idx1-ubyte, each as it is or compressed as .gz.
+      validation: fraction of the training images to validate on.
+      seed: draws the validation images.
+      memory: limit of the images in bytes, as float32.
+      classes: names of the classes.
+
+    Raises:
+      BadFile: if a file is missing or malformed, or the images exceed `memory`.
     """
-    folder = Path(folder)
-    # A byte of the file is a number of four bytes afterwards.
-    train = _part(folder, "train", len(classes), memory // 4, install)
-    test = _part(folder, "t10k", len(classes), memory // 4 - train.inputs.nbytes, install)
+    missing = "Download the four files of the data set into it."
+    return _load_idx_folder(Path(folder), classes, missing, validation, seed, memory)
+
+
+def load_fashion_mnist(
+    folder: Path | str = FASHION_MNIST_FOLDER,
+    *,
+    validation: float = 0.1,
+    seed: int = 0,
+    memory: int = DEFAULT_MEMORY,
+) -> Splits:
+    """Load Fashion-MNIST: `(n, 28, 28, 1)` grey images of ten kinds of clothes, in [-1, 1].
+
+    Args:
+      folder: holds the four files of `load_mnist`; by default where Debian's package puts them.
+      validation: fraction of the training images to validate on.
+      seed: draws the validation images.
+      memory: limit of the images in bytes, as float32.
+
+    Raises:
+      BadFile: if a file is missing or malformed, or the images exceed `memory`.
+    """
+    missing = "Run `apt-get install dataset-fashion-mnist`, or set another `folder`."
+    return _load_idx_folder(Path(folder), FASHION_MNIST_CLASSES, missing, validation, seed, memory)
+
+
+def _load_idx_folder(
+    folder: Path,
+    classes: tuple[str, ...],
+    missing: str,
+    validation: float,
+    seed: int,
+    memory: int,
+) -> Splits:
+    """Load the four files; `missing` is the advice if one is not there."""
+
+    def load(part: str, max_bytes: int) -> Examples:
+        path = _find(folder, f"{part}-images-idx3-ubyte", missing)
+        images = read_idx(path, rank=3, max_bytes=max_bytes, within=folder)
+        path = _find(folder, f"{part}-labels-idx1-ubyte", missing)
+        labels = read_idx(path, rank=1, max_bytes=max_bytes, within=folder)
+        labels = check_labels(
+            labels, num_images=len(images), num_classes=len(classes), where=printable(path)
+        )
+        return Examples(images[..., None], labels)
+
+    max_bytes = memory // 4  # each byte becomes a float32
+    train = load("train", max_bytes)
+    test = load("t10k", max_bytes - train.inputs.nbytes)
     if train.input_shape != test.input_shape:
         raise BadFile(
-            f"{shown(folder)}: images to learn from and to test on must have one size. Received: "
+            f"{printable(folder)}: training and test images must have the same size. Received: "
             f"{train.input_shape[:2]} and {test.input_shape[:2]}."
         )
-    parts = split_by_share(train, (validation,), np.random.default_rng(seed))
-    return Splits(*scaled_parts([*parts, test]), outputs=len(classes), classes=classes)
+    return random_splits(
+        train,
+        validation=validation,
+        test=test,
+        rng=np.random.default_rng(seed),
+        outputs=len(classes),
+        classes=classes,
+    )
 
 
-def load_fashion_mnist(folder: Path | str = FASHION_FOLDER, **options) -> Splits:
-    """Fashion-MNIST: clothes of ten kinds, in grey; `options` as of `load_mnist`."""
-    install = "Install it with `apt-get install dataset-fashion-mnist`, or name another `folder`."
-    return load_mnist(folder, classes=CLOTHES, install=install, **options)
-
-
-def _part(folder: Path, name: str, classes: int, most: int, install: str) -> Split:
-    path = _find(folder, f"{name}-images-idx3-ubyte", install)
-    images = read_idx(path, rank=3, most=most, within=folder)
-    path = _find(folder, f"{name}-labels-idx1-ubyte", install)
-    labels = read_idx(path, rank=1, most=most, within=folder)
-    labels = checked_labels(labels, images=len(images), classes=classes, where=shown(path))
-    return Split(images[..., None], labels)
-
-
-def _find(folder: Path, name: str, install: str) -> Path:
+def _find(folder: Path, name: str, missing: str) -> Path:
     for path in (folder / name, folder / f"{name}.gz"):
         if os.path.lexists(path):
             return path
-    raise BadFile(f"{shown(folder)}: must hold {name} or {name}.gz. Received: neither. {install}")
+    raise BadFile(
+        f"{printable(folder)}: must hold {name} or {name}.gz. Received: neither. {missing}"
+    )

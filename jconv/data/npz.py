@@ -1,7 +1,7 @@
 """Arrays in an .npz file: a zip archive of .npy files, each a short header and numbers.
 
-`numpy.load` would do, were the files trusted: it makes room for what a header claims, and an
-archive may claim anything. Here the claim is checked before, and headers are matched, not run.
+`numpy.load` allocates whatever a header claims, and an untrusted archive may claim anything. Here
+each claim is checked before memory is allocated, and headers are matched, never evaluated.
 """
 
 from __future__ import annotations
@@ -13,26 +13,34 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
 
-from jconv.data.dataset import Splits, split_by_share
-from jconv.data.labels import checked_labels, scaled_parts
-from jconv.data.safe_io import MEMORY, PIECE, BadFile, open_file, read_bytes, shown, size_of
-from jconv.data.split import Split
+from jconv.data.dataset import Examples, Splits
+from jconv.data.labels import check_labels
+from jconv.data.safe_io import (
+    CHUNK_SIZE,
+    DEFAULT_MEMORY,
+    BadFile,
+    open_file,
+    printable,
+    read_bytes,
+    size_of,
+)
+from jconv.data.splitting import random_splits
 
-MOST_ARRAYS = 10_000
-ENTRY = b"PK\x01\x02"  # with which the archive begins each line of its table of contents
-MAGIC = b"\x93NUMPY"
-LONGEST_HEADER = 2**12
+MAX_ARRAYS = 10_000
+DIRECTORY_SIGNATURE = b"PK\x01\x02"  # begins each entry of a zip archive's central directory
+NPY_MAGIC = b"\x93NUMPY"
+MAX_HEADER_BYTES = 2**12
 HEADER = re.compile(
     r"\{'descr': '([<>|][biufc][0-9]{1,2})', 'fortran_order': (True|False), "
     r"'shape': \(((?:[0-9]{1,20}, ?)*(?:[0-9]{1,20})?)\),? *\} *\n?"
 )
 
-# What `zipfile` raises for an archive that is none.
+# `zipfile` raises any of these for a malformed archive.
 MALFORMED = (
     zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error,
     UnicodeError, ValueError, IndexError, OverflowError, OSError,
@@ -46,180 +54,197 @@ def load_npz(
     labels: str = "labels",
     test_images: str | None = None,
     test_labels: str | None = None,
-    classes: int | None = None,
+    num_classes: int | None = None,
     validation: float = 0.1,
     test: float = 0.2,
     seed: int = 0,
-    memory: int = MEMORY,
+    memory: int = DEFAULT_MEMORY,
 ) -> Splits:
-    """Images and labels from arrays of an .npz file.
+    """Load images and labels from the arrays of an .npz file.
 
     Args:
       path: the file.
-      images: name of the images, (n, rows, columns) or (n, rows, columns, channels); bytes are
-        scaled to [-1, 1], other numbers are taken as they are.
-      labels: name of the labels, (n,), whole numbers from 0.
-      test_images: name of the images to test on, if the file has some apart.
-      test_labels: name of their labels.
-      classes: how many there are; by default as many as there are in `labels`.
-      validation: share of the images to validate on.
-      test: share of the images to test on, where none are apart.
+      images: name of the array of images, of shape (n, rows, columns) or (n, rows, columns,
+        channels). Bytes (uint8) are scaled to [-1, 1]; floating point numbers are not changed.
+      labels: name of the array of labels, of shape (n,): integers from 0.
+      test_images: name of the array of test images, if the file has separate ones.
+      test_labels: name of the array of their labels.
+      num_classes: the number of classes; by default the largest label + 1.
+      validation: fraction of the images to validate on.
+      test: fraction of the images to test on, if there are no `test_images`.
       seed: draws the split.
-      memory: bytes that the images may take.
+      memory: limit of the images in bytes, as float32.
 
     Raises:
-      BadFile: where the file does not hold that, in so much memory. Nothing in it is unpickled.
+      BadFile: if the file is malformed, does not hold these arrays, or exceeds `memory`. Pickled
+        objects are refused.
     """
     path = Path(path)
     names = [name for name in (images, labels, test_images, test_labels) if name is not None]
-    found = read_npz(path, names, memory=memory)
-    data = _labelled(path, found, images, labels, classes)
-    outputs = classes or int(data.targets.max()) + 1
-    rng = np.random.default_rng(seed)
-    if test_images is None or test_labels is None:
-        parts = split_by_share(data, (validation, test), rng)
-        return Splits(*scaled_parts(parts), outputs=outputs)
-    tested = _labelled(path, found, test_images, test_labels, outputs)
-    if tested.input_shape != data.input_shape:
-        raise BadFile(
-            f"{shown(path)}: {images!r} and {test_images!r} must have images of one shape. "
-            f"Received: {data.input_shape} and {tested.input_shape}."
-        )
-    parts = [*split_by_share(data, (validation,), rng), tested]
-    return Splits(*scaled_parts(parts), outputs=outputs)
+    arrays = read_npz(path, names, memory=memory)
+    examples = _labelled_images(path, arrays, images, labels, num_classes)
+    outputs = num_classes or int(examples.targets.max()) + 1
+    test_part: float | Examples = test
+    if test_images is not None and test_labels is not None:
+        test_part = _labelled_images(path, arrays, test_images, test_labels, outputs)
+        if test_part.input_shape != examples.input_shape:
+            raise BadFile(
+                f"{printable(path)}: {images!r} and {test_images!r} must have images of the same "
+                f"shape. Received: {examples.input_shape} and {test_part.input_shape}."
+            )
+    return random_splits(
+        examples,
+        validation=validation,
+        test=test_part,
+        rng=np.random.default_rng(seed),
+        outputs=outputs,
+    )
 
 
 def read_npz(
-    path: Path, names: Iterable[str], *, memory: int = MEMORY
+    path: Path, names: Iterable[str], *, memory: int = DEFAULT_MEMORY
 ) -> dict[str, Shaped[np.ndarray, "*shape"]]:
-    """The arrays of those names.
+    """Read arrays by name.
 
     Args:
       path: the file.
-      names: which arrays.
-      memory: bytes that they may take together, as numbers of 32 bits where they are bytes.
+      names: names of the arrays.
+      memory: limit of all arrays together in bytes; a number counts as at least 4 bytes.
 
     Raises:
-      BadFile: where the file does not hold them, in so much memory.
+      BadFile: if the file is malformed, does not hold these arrays, or exceeds `memory`.
     """
     with open_file(path) as file:
         try:
-            _check_entries(file, memory)
+            _check_archive_size(file, memory)
             with zipfile.ZipFile(file) as archive:
-                found = {}
+                arrays = {}
                 for name in names:
-                    found[name] = _read_array(archive, name, memory)
-                    memory -= _bytes_as_numbers(found[name].dtype, found[name].size)
-                return found
+                    arrays[name] = _read_array(archive, name, memory)
+                    memory -= _memory_of(arrays[name].dtype, arrays[name].size)
+                return arrays
         except BadFile as error:
-            raise BadFile(f"{shown(path)}: {error}") from None
+            raise BadFile(f"{printable(path)}: {error}") from None
         except MALFORMED as error:
             raise BadFile(
-                f"{shown(path)}: must be an .npz file, as `numpy.savez` writes it. "
+                f"{printable(path)}: must be an .npz file, as `numpy.savez` writes it. "
                 f"Received: {type(error).__name__}: {error}."
             ) from error
 
 
-def _check_entries(file: IO[bytes], memory: int) -> None:
-    """Refuses a table of contents that alone would fill the memory."""
+def _check_archive_size(file: IO[bytes], memory: int) -> None:
+    """Check that reading the archive's directory alone cannot exhaust memory."""
     if size_of(file) > memory:
         raise BadFile(
-            f"must have at most {memory} bytes; `memory` sets how much. Received: {size_of(file)}."
+            f"must have at most {memory} bytes; `memory` sets the limit. Received: {size_of(file)}."
         )
-    entries, end = 0, b""
-    while piece := file.read(PIECE):
-        entries += (end + piece).count(ENTRY)
-        end = piece[1 - len(ENTRY) :]
-    if entries > MOST_ARRAYS:
-        raise BadFile(f"must hold at most {MOST_ARRAYS} arrays. Received: {entries}.")
+    entries, tail = 0, b""
+    while chunk := file.read(CHUNK_SIZE):
+        entries += (tail + chunk).count(DIRECTORY_SIGNATURE)
+        tail = chunk[1 - len(DIRECTORY_SIGNATURE) :]  # a signature may span two chunks
+    if entries > MAX_ARRAYS:
+        raise BadFile(f"must hold at most {MAX_ARRAYS} arrays. Received: {entries}.")
 
 
 def _read_array(archive: zipfile.ZipFile, name: str, memory: int) -> Shaped[np.ndarray, "*shape"]:
-    there = [entry.removesuffix(".npy") for entry in archive.namelist()]
-    if name not in there:
-        raise BadFile(f"must hold an array {name!r}. Received: {shown(sorted(there)[:10])}.")
-    info = archive.infolist()[there.index(name)]
+    entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    if name not in entries:
+        available = printable(sorted(entries)[:10])
+        raise BadFile(f"must hold an array {name!r}. Received: {available}.")
+    info = entries[name]
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise BadFile(f"{name!r} must be stored or deflated. Received: another compression.")
     with archive.open(info) as member:
-        dtype, fortran, shape, header = _read_header(member, name)
-        count = math.prod(shape)
-        if not 0 < _bytes_as_numbers(dtype, count) <= memory:
+        header = _read_header(member, name)
+        count = math.prod(header.shape)
+        if not 0 < _memory_of(header.dtype, count) <= memory:
             raise BadFile(
-                f"{name!r} must take from 1 to {memory} bytes of memory; `memory` sets how much. "
-                f"Received: a header that says {dtype} of shape {shape}."
+                f"{name!r} must take from 1 to {memory} bytes of memory; `memory` sets the limit. "
+                f"Received: a header with {header.dtype} of shape {header.shape}."
             )
-        size = count * dtype.itemsize
+        size = count * header.dtype.itemsize
         content = read_bytes(member.read, size)
-        if len(content) != size or info.file_size != header + size or member.read(1):
+        if len(content) != size or info.file_size != header.size + size or member.read(1):
             raise BadFile(
-                f"{name!r} must hold the {size} bytes that its header says, {dtype} of shape "
-                f"{shape}. Received: {len(content) if len(content) < size else 'another number'}."
+                f"{name!r} must hold the {size} bytes of its header's {header.dtype} of shape "
+                f"{header.shape}. "
+                f"Received: {len(content) if len(content) < size else 'another number'}."
             )
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+    order = "F" if header.fortran_order else "C"
+    return np.frombuffer(content, header.dtype).reshape(header.shape, order=order)
 
 
-def _bytes_as_numbers(dtype: np.dtype, count: int) -> int:
-    return count * max(4, dtype.itemsize)  # bytes become numbers of 32 bits
+def _memory_of(dtype: np.dtype, count: int) -> int:
+    return count * max(4, dtype.itemsize)  # narrower numbers become float32 or int32
 
 
-def _read_header(member: IO[bytes], name: str) -> tuple[np.dtype, bool, tuple[int, ...], int]:
-    """The type of an array's numbers, their order and shape; and how long the header is."""
-    start = member.read(12)
-    version = start[6] if start[:6] == MAGIC and len(start) == 12 else None
-    if version not in (1, 2, 3):
-        raise BadFile(f"{name!r} must be an array as `numpy.save` writes it. Received: no such.")
-    bytes_of_length = 2 if version == 1 else 4
-    length = int.from_bytes(start[8 : 8 + bytes_of_length], "little")
-    if length > LONGEST_HEADER:
+class _Header(NamedTuple):
+    """The header of an .npy file."""
+
+    dtype: np.dtype
+    fortran_order: bool
+    shape: tuple[int, ...]
+    size: int  # bytes before the numbers
+
+
+def _read_header(member: IO[bytes], name: str) -> _Header:
+    magic = bytes(read_bytes(member.read, 8))
+    is_npy = magic[:6] == NPY_MAGIC and len(magic) == 8
+    length_size = {1: 2, 2: 4, 3: 4}.get(magic[6], 0) if is_npy else 0  # by format version
+    length_bytes = read_bytes(member.read, length_size)
+    if not length_size or len(length_bytes) < length_size:
         raise BadFile(
-            f"{name!r} must have a header of at most {LONGEST_HEADER} bytes. Received: {length}."
+            f"{name!r} must be an array as `numpy.save` writes it. Received: another format."
         )
-    rest = start[8 + bytes_of_length :]
-    text = (rest + read_bytes(member.read, length - len(rest))).decode("latin-1")
-    matched = HEADER.fullmatch(text)
-    if matched is None:
+    length = int.from_bytes(length_bytes, "little")
+    if length > MAX_HEADER_BYTES:
+        raise BadFile(
+            f"{name!r} must have a header of at most {MAX_HEADER_BYTES} bytes. Received: {length}."
+        )
+    text = read_bytes(member.read, length).decode("latin-1")
+    match = HEADER.fullmatch(text)
+    if match is None:
         if text.startswith("{'descr': '|O"):
             raise BadFile(
-                f"{name!r} must hold numbers. Received: pickled objects, which may run any "
-                "program when they are read. Save it as an array of numbers."
+                f"{name!r} must hold numbers. Received: pickled objects, which can run any code "
+                "when they are read. Save an array of numbers."
             )
-        raise BadFile(f"{name!r} must be an array of numbers. Received: {shown(text[:80])!r}.")
+        raise BadFile(f"{name!r} must be an array of numbers. Received: {printable(text[:80])!r}.")
     try:
-        dtype = np.dtype(matched[1])
+        dtype = np.dtype(match[1])
     except TypeError:
-        raise BadFile(f"{name!r} must hold numbers. Received: {matched[1]!r}.") from None
-    shape = tuple(int(size) for size in matched[3].split(",") if size.strip())
-    return dtype, matched[2] == "True", shape, 8 + bytes_of_length + length
+        raise BadFile(f"{name!r} must hold numbers. Received: {match[1]!r}.") from None
+    shape = tuple(int(size) for size in match[3].split(",") if size.strip())
+    return _Header(dtype, match[2] == "True", shape, len(magic) + length_size + length)
 
 
-def _labelled(
+def _labelled_images(
     path: Path,
-    found: dict[str, Shaped[np.ndarray, "*shape"]],
-    name: str,
-    name_of_labels: str,
-    classes: int | None,
-) -> Split:
-    """Images with an axis of channels, and labels that are theirs."""
-    images = found[name]
+    arrays: dict[str, Shaped[np.ndarray, "*shape"]],
+    images_name: str,
+    labels_name: str,
+    num_classes: int | None,
+) -> Examples:
+    """Check two arrays and return them as images with a channel axis and their labels."""
+    images = arrays[images_name]
     if images.ndim not in (3, 4) or not (images.dtype == np.uint8 or images.dtype.kind == "f"):
         raise BadFile(
-            f"{shown(path)}, {name!r}: images must be bytes (uint8) or floating point numbers, of "
-            f"shape (n, rows, columns) or (n, rows, columns, channels). Received: {images.dtype} "
-            f"of shape {images.shape}."
+            f"{printable(path)}, {images_name!r}: images must be bytes (uint8) or floating point "
+            "numbers, of shape (n, rows, columns) or (n, rows, columns, channels). Received: "
+            f"{images.dtype} of shape {images.shape}."
         )
-    labels = checked_labels(
-        found[name_of_labels],
-        images=len(images),
-        classes=classes,
-        where=f"{shown(path)}, {name_of_labels!r}",
+    labels = check_labels(
+        arrays[labels_name],
+        num_images=len(images),
+        num_classes=num_classes,
+        where=f"{printable(path)}, {labels_name!r}",
     )
     if images.dtype != np.uint8:
-        with np.errstate(over="ignore"):  # what becomes infinite is told of below
+        with np.errstate(over="ignore"):  # overflow to infinity is reported below
             images = images.astype(np.float32, copy=False)
         if not np.isfinite(images).all():
             raise BadFile(
-                f"{shown(path)}, {name!r}: images must be finite in 32 bits. Received: "
+                f"{printable(path)}, {images_name!r}: images must be finite in float32. Received: "
                 f"{np.sum(~np.isfinite(images))} numbers that are not."
             )
-    return Split(images if images.ndim == 4 else images[..., None], labels)
+    return Examples(images if images.ndim == 4 else images[..., None], labels)

@@ -1,7 +1,7 @@
-"""Batches of a source that is not in memory, read ahead by threads: a pipeline of grain.
+"""Batches of a source that does not fit into memory, prefetched by threads with grain.
 
-Its elements are whole batches, and the batch of a step is a pure function of seed and step; so it
-can be entered anywhere, and where it stands is one number.
+The elements of the pipeline are whole batches. The batch of a step is a pure function of seed and
+step, so a stream can start at any step and its position is one number.
 """
 
 from __future__ import annotations
@@ -9,74 +9,79 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jconv.data.batches import batch
-from jconv.data.source import Source
-from jconv.data.split import Split
+from jconv.data.batches import batch_indices_at
+from jconv.data.dataset import Examples, Source
 
 if TYPE_CHECKING:
     import grain
 
-ENDLESS = 2**62  # steps; grain wants to know how many there are
+MAX_STEPS = 2**62  # grain requires a length; training decides when to stop
 
 
 def stream(
-    source: Source | Split,
+    source: Source | Examples,
     batch_size: int,
     *,
     seed: int,
     start: int = 0,
-    process: int = 0,
-    processes: int = 1,
-    threads: int = 4,
-    ahead: int = 8,
+    process_index: int = 0,
+    process_count: int = 1,
+    num_threads: int = 4,
+    prefetch: int = 8,
 ) -> grain.DatasetIterator:
-    """The batches of `jconv.data.batches`, read: one `Split` for each step, without end.
+    """Read the batches of `jconv.data.batch_indices`, one `Examples` per step, without end.
 
-    `get_state()` of what it returns is a value that JSON can hold, and `set_state` goes on from
-    there, also in another process, of another number of them.
+    The iterator's `get_state()` returns a value that JSON can represent. `set_state` continues from
+    it, also in another process and with another `process_count`.
 
     Args:
-      source: what to read from.
-      batch_size: examples of a step, over all processes.
-      seed: draws the orders.
+      source: the examples to read.
+      batch_size: examples per step, over all processes.
+      seed: draws the order of each epoch.
       start: the first step.
-      process: which of the processes this is; each reads its own share of every batch.
-      processes: how many there are.
-      threads: that read, each a batch.
-      ahead: batches that are read before they are asked for; they are in memory.
-    """
-    import grain  # takes half a second, which a run from memory need not wait
+      process_index: index of this process; each reads its slice of every batch.
+      process_count: the number of processes.
+      num_threads: threads that read, one batch each.
+      prefetch: batches that are read in advance and kept in memory.
 
-    if batch_size % processes or not 0 < batch_size <= len(source):
+    Raises:
+      ValueError: if `batch_size` exceeds the number of examples or is not a multiple of
+        `process_count`, or if `process_index` is out of range.
+    """
+    import grain  # the import takes half a second, which training from memory does not need
+
+    if batch_size % process_count or not 0 < batch_size <= len(source):
         raise ValueError(
-            f"`batch_size` must be a multiple of the number of processes, {processes}, and at most "
-            f"the number of examples, {len(source)}. Received: batch_size={batch_size}."
+            f"`batch_size` must be positive, a multiple of the number of processes, "
+            f"{process_count}, and at most the number of examples, {len(source)}. "
+            f"Received: batch_size={batch_size}."
         )
-    if not 0 <= process < processes:
+    if not 0 <= process_index < process_count:
         raise ValueError(
-            f"`process` must be from 0 to {processes - 1}. Received: process={process}."
+            f"`process_index` must be from 0 to {process_count - 1}. "
+            f"Received: process_index={process_index}."
         )
-    share = batch_size // processes
-    rows = slice(process * share, (process + 1) * share)
-    batches = grain.MapDataset.source(_Batches(source, batch_size, seed, rows))
-    reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
-    iterator = iter(batches.to_iter_dataset(reading))
+    size = batch_size // process_count
+    rows = slice(process_index * size, (process_index + 1) * size)
+    batches = grain.MapDataset.source(_BatchSource(source, batch_size, seed, rows))
+    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)
+    iterator = iter(batches.to_iter_dataset(options))
     iterator.set_state({"next_index": start})
     return iterator
 
 
 @dataclass(frozen=True)
-class _Batches:
-    """The batch of every step, as grain takes it."""
+class _BatchSource:
+    """A grain data source whose element `i` is this process's slice of the batch of step `i`."""
 
-    source: Source | Split
+    source: Source | Examples
     batch_size: int
     seed: int
     rows: slice
 
     def __len__(self) -> int:
-        return ENDLESS
+        return MAX_STEPS
 
-    def __getitem__(self, index: int) -> Split:
-        indices = batch(len(self.source), self.batch_size, seed=self.seed, step=index)
+    def __getitem__(self, index: int) -> Examples:
+        indices = batch_indices_at(len(self.source), self.batch_size, seed=self.seed, step=index)
         return self.source.take(indices[self.rows])

@@ -17,7 +17,7 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Float
 
-from jconv.data.safe_io import MEMORY, BadFile, open_file
+from jconv.data.safe_io import DEFAULT_MEMORY, BadFile, open_file
 
 _BROKEN = (
     OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, MemoryError, BadZipFile,
@@ -171,7 +171,7 @@ def _array_names(path: Path) -> list[str] | None:
 
 def _read_array(path: Path, name: str) -> Float[np.ndarray, "..."] | None:
     def take(arrays: Any) -> np.ndarray:
-        if arrays.zip.getinfo(f"{name}.npy").file_size > MEMORY:  # what it would unpack to
+        if arrays.zip.getinfo(f"{name}.npy").file_size > DEFAULT_MEMORY:  # what it would unpack to
             raise ValueError
         return arrays[name]
 

@@ -14,7 +14,7 @@ import numpy as np
 from flax import nnx
 
 from jconv.analysis.summary import summarize
-from jconv.data import Source, Split, batches, stream
+from jconv.data import Examples, Source, batch_indices, stream
 from jconv.train.augment import augmented
 from jconv.train.build import build_data, build_model
 from jconv.train.checkpoint import Checkpoints
@@ -99,7 +99,7 @@ class Training:
 
         What is read while the run goes on comes batch by batch.
         """
-        if not isinstance(self.data.train, Split):
+        if not isinstance(self.data.train, Examples):
             return 1
         return min(MOST_AT_ONCE, self.config.steps, *rhythms(self.config))
 
@@ -107,9 +107,9 @@ class Training:
         """A function of how many steps come next, which gives what they take their batches from
         and the examples of each: (most, batch), or (most, replicates, batch)."""
         train = self.data.train
-        return self._from_memory(train) if isinstance(train, Split) else self._from_source(train)
+        return self._from_memory(train) if isinstance(train, Examples) else self._from_source(train)
 
-    def _from_memory(self, train: Split):
+    def _from_memory(self, train: Examples):
         examples = self.devices.everywhere((train.inputs, train.targets))
         order = self.order()
 
@@ -124,7 +124,7 @@ class Training:
     def order(self) -> Iterator[np.ndarray]:
         """The examples of each step to come."""
         each = [
-            batches(len(self.data.train), self.config.batch_size, seed=seed, start=self.step)
+            batch_indices(len(self.data.train), self.config.batch_size, seed=seed, start=self.step)
             for seed in self.seeds
         ]
         return each[0] if len(each) == 1 else map(np.stack, zip(*each, strict=True))
@@ -138,10 +138,10 @@ class Training:
                 size,
                 seed=seed,
                 start=self.step,
-                process=jax.process_index(),
-                processes=jax.process_count(),
-                threads=math.ceil(READ_BY / count),
-                ahead=math.ceil(READ_AHEAD / count),
+                process_index=jax.process_index(),
+                process_count=jax.process_count(),
+                num_threads=math.ceil(READ_BY / count),
+                prefetch=math.ceil(READ_AHEAD / count),
             )
             for seed in self.seeds
         ]
@@ -150,12 +150,12 @@ class Training:
 
         def take(_: int):
             parts = [next(own) for own in streams]
-            batch = Split(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+            batch = Examples(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
             return self.devices.spread(batch), order
 
         return take
 
-    def figures(self, split: Split | Source, asked: Sequence[int] = ()) -> Figures:
+    def figures(self, split: Examples | Source, asked: Sequence[int] = ()) -> Figures:
         """Loss over a split; with labels also accuracy, and what was taken for what.
 
         Raises:
@@ -185,7 +185,7 @@ class Training:
         even = math.ceil(count / math.ceil(count / most))
         return math.ceil(even / shares) * shares
 
-    def _evaluated(self, split: Split | Source, start: int) -> Figures:
+    def _evaluated(self, split: Examples | Source, start: int) -> Figures:
         """Sums over the examples from `start` on, as many as are evaluated at once."""
         indices = np.arange(start, start + self._evaluated_at_once)
         part = split.take(np.minimum(indices, len(split) - 1))
@@ -290,7 +290,7 @@ def rhythms(config: TrainConfig) -> tuple[int, ...]:
     return log.every, log.evaluate_every, log.kernels_every, config.checkpoints.every
 
 
-def _check_batch_size(batch_size: int, split: Split | Source) -> None:
+def _check_batch_size(batch_size: int, split: Examples | Source) -> None:
     if batch_size > len(split):
         raise ValueError(
             f"`batch_size` must be at most the number of training examples, {len(split)}. "

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jconv.data import BadFile, Split, load_huggingface
+from jconv.data import BadFile, Examples, load_huggingface
 
 
-def test_without_the_package_it_says_what_to_install(monkeypatch):
+def test_error_without_the_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ValueError, match=r"pip install 'jconv\[huggingface\]'"):
         load_huggingface("mnist", size=(8, 8))
@@ -60,7 +60,7 @@ def test_it_comes_as_numbers(save):
         data.train.inputs[:, 0, 0, 0], 100 * data.train.targets / 127.5 - 1, atol=1e-6
     )
     lazy = load_huggingface(path, **WHERE, memory=1000)
-    assert not isinstance(lazy.train, Split) and not isinstance(lazy.test, Split)
+    assert not isinstance(lazy.train, Examples) and not isinstance(lazy.test, Examples)
     np.testing.assert_array_equal(lazy.train.take(np.arange(18)).inputs, data.train.inputs)
     one = load_huggingface(path, **WHERE, test_split=None)
     assert [len(part) for part in (one.train, one.validation, one.test)] == [14, 2, 4]
@@ -89,7 +89,7 @@ def test_a_picture_that_is_none(save):
 def test_pictures_that_are_skipped(save):
     with pytest.warns(UserWarning, match="row 8: must be a PNG or JPEG"):
         data = load_huggingface(
-            save([png(0)] * 8 + [b"%!PS"] + [png(0)] * 11), **WHERE, skip_at_most=1
+            save([png(0)] * 8 + [b"%!PS"] + [png(0)] * 11), **WHERE, max_skipped=1
         )
     assert len(data.train) + len(data.validation) == 19
 

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 from jconv.data.idx import read_idx
-from jconv.data.image_decoding import decode
+from jconv.data.image_decoding import decode_image
 from jconv.data.npz import load_npz, read_npz
 from jconv.data.safe_io import open_file
 
@@ -24,7 +24,7 @@ def read(path):
     elif path.suffix in (".png", ".jpg"):
         for size, grey in (((16, 16), False), ((40, 50), True)):
             with open_file(path) as file:
-                decode(file, size=size, grey=grey, path=path)
+                decode_image(file, size=size, grey=grey, path=path)
     else:
         read_idx(path, rank=3 if "idx3" in path.name else 1)
 

@@ -339,7 +339,7 @@ def test_arrays_that_would_fill_the_memory_are_not_unpacked(finished, monkeypatc
         start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
         archive.writestr("kernel.npy", start + bytes(2**24))
     assert read_run(finished).target is not None
-    monkeypatch.setattr("jconv.report.run_reader.MEMORY", 2**24)
+    monkeypatch.setattr("jconv.report.run_reader.DEFAULT_MEMORY", 2**24)
     assert "target.npz could not be read." in read_run(finished).remarks
 
 

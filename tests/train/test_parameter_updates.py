@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 import jconv
-from jconv.data import batches, load_digits
+from jconv.data import batch_indices, load_digits
 from jconv.models import ParallelNet
 from jconv.train.losses import cross_entropy, mean_squared_error
 from jconv.train.step import Learner
@@ -61,7 +61,7 @@ def test_training_lowers_the_loss_and_changes_every_parameter():
     step, state, _ = make_step(model, optax.adam(3e-3), cross_entropy)
     before = jax.tree.map(np.asarray, state.parameters)
     losses = []
-    for _, indices in zip(range(40), batches(len(data), 64, seed=0), strict=False):
+    for _, indices in zip(range(40), batch_indices(len(data), 64, seed=0), strict=False):
         state, metrics = step(state, *data.take(indices))
         losses.append(float(metrics["loss"]))
     changes = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), before, state.parameters)

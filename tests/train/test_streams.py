@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jconv.data import Split
+from jconv.data import Examples
 from jconv.train import TrainConfig, resume, train
 from jconv.train.trainer import Training
 
@@ -49,7 +49,7 @@ def logged(run):
 
 def test_what_is_read_as_it_is_needed_makes_the_run_of_what_is_in_memory(pictures, tmp_path):
     small = config(pictures, memory=1)
-    assert not isinstance(Training(small).data.train, Split)
+    assert not isinstance(Training(small).data.train, Examples)
     read, summary = train(small, runs=tmp_path / "read")
     held, _ = train(config(pictures, memory=100), runs=tmp_path / "held")
     for ours, theirs in zip(logged(read), logged(held), strict=True):

@@ -1,4 +1,4 @@
-"""What a run learns from."""
+"""The `data` section of a config: one class per `kind`."""
 
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -12,120 +12,127 @@ if TYPE_CHECKING:
 else:
     KernelName = Literal[*KERNELS]
 
-HeldOut = Annotated[Real, Field(ge=0.01, lt=0.5)]  # share of the examples
-Path = Annotated[str, Field(min_length=1, max_length=4096)]  # from the current folder, or with ~
-Word = Annotated[str, Field(min_length=1, max_length=200)]
+Fraction = Annotated[Real, Field(ge=0.01, lt=0.5)]  # of the examples
+Path = Annotated[
+    str, Field(min_length=1, max_length=4096)
+]  # relative to the current folder; ~ works
+Name = Annotated[str, Field(min_length=1, max_length=200)]
 Side = Annotated[Int, Field(ge=1, le=1024)]  # pixels
+PatchSide = Annotated[Int, Field(ge=8, le=256)]  # pixels
+Skips = Annotated[Int, Field(ge=0, le=10**9)]  # images
 MiB = Annotated[Int, Field(ge=1, le=2**20)]
-Classes = Annotated[Int, Field(ge=2, le=10**5)]
+NumClasses = Annotated[Int, Field(ge=2, le=10**5)]
 
 
 class Digits(Section):
     """The 1,797 digits of 8x8 pixels that ship with jconv."""
 
     kind: Literal["digits"] = "digits"
-    validation: HeldOut = 0.1
-    test: HeldOut = 0.2
+    validation: Fraction = 0.1
+    test: Fraction = 0.2
     seed: Seed = 0  # draws the split
 
 
 class FilteredPhotos(Section):
-    """Patches of photographs, to be mapped to what a hidden kernel makes of them."""
+    """Patches of photographs; the targets are the patches filtered with a hidden kernel."""
 
     kind: Literal["filtered_photos"] = "filtered_photos"
     kernel: KernelName = "prewitt"
     patches: Annotated[Int, Field(ge=10, le=10**6)] = 1024
-    size: Annotated[Int, Field(ge=8, le=256)] = 32  # pixels of a patch's side
-    validation: HeldOut = 0.1
-    test: HeldOut = 0.1
-    seed: Seed = 0
+    size: PatchSide = 32  # side length of a patch
+    validation: Fraction = 0.1
+    test: Fraction = 0.1
+    seed: Seed = 0  # draws the patches and the split
 
 
 class Photos(Section):
-    """Patches of photographs, to be told apart by the photograph they were cut from."""
+    """Patches of photographs; the class is the photograph that a patch was cut from."""
 
     kind: Literal["photos"] = "photos"
     patches: Annotated[Int, Field(ge=10, le=10**5)] = 3000
-    size: Annotated[Int, Field(ge=8, le=256)] = 32  # pixels of a patch's side
-    grey: bool = False
-    validation: HeldOut = 0.1
-    test: HeldOut = 0.1
-    seed: Seed = 0
+    size: PatchSide = 32  # side length of a patch
+    grey: bool = False  # one channel instead of three
+    validation: Fraction = 0.1
+    test: Fraction = 0.1
+    seed: Seed = 0  # draws the patches and the split
 
 
-class FashionMnist(Section):
-    """60,000 and 10,000 grey images of clothes, from IDX files; Debian's by default."""
+class IdxFolder(Section):
+    """Four IDX files in a folder: training and test images, and their labels."""
+
+    kind: Literal["mnist", "fashion_mnist"]
+    folder: Path
+    validation: Fraction = 0.1  # of the training images
+    seed: Seed = 0  # draws the validation images
+    memory: MiB = 1024  # limit of the images
+
+
+class Mnist(IdxFolder):
+    """MNIST's handwritten digits, from IDX files in a folder."""
+
+    kind: Literal["mnist"] = "mnist"
+
+
+class FashionMnist(IdxFolder):
+    """Fashion-MNIST's grey images of clothes, by default from Debian's package."""
 
     kind: Literal["fashion_mnist"] = "fashion_mnist"
     folder: Path = "/usr/share/datasets/fashion-mnist"
-    validation: HeldOut = 0.1  # of the images to learn from
-    seed: Seed = 0
-    memory: MiB = 1024  # that the images may take
-
-
-class Mnist(Section):
-    """Handwritten digits, from IDX files in a folder."""
-
-    kind: Literal["mnist"] = "mnist"
-    folder: Path
-    validation: HeldOut = 0.1  # of the images to learn from
-    seed: Seed = 0
-    memory: MiB = 1024  # that the images may take
 
 
 class Npz(Section):
-    """Images and labels that are arrays of one .npz file."""
+    """Images and labels from the arrays of one .npz file."""
 
     kind: Literal["npz"] = "npz"
     path: Path
-    images: Word = "images"  # names of arrays
-    labels: Word = "labels"
-    test_images: Word | None = None
-    test_labels: Word | None = None
-    classes: Classes | None = None  # as many as there are in the labels, if not given
-    validation: HeldOut = 0.1
-    test: HeldOut = 0.2  # where no images to test on are apart
-    seed: Seed = 0
-    memory: MiB = 1024  # that the images may take
+    images: Name = "images"  # name of an array
+    labels: Name = "labels"  # name of an array
+    test_images: Name | None = None  # name of an array
+    test_labels: Name | None = None  # name of an array
+    num_classes: NumClasses | None = None  # by default the largest label + 1
+    validation: Fraction = 0.1
+    test: Fraction = 0.2  # if there are no `test_images`
+    seed: Seed = 0  # draws the split
+    memory: MiB = 1024  # limit of the images
 
     @model_validator(mode="after")
-    def _test_is_whole(self):
+    def _check_test_arrays(self):
         if (self.test_images is None) != (self.test_labels is None):
             raise ValueError("`test_images` and `test_labels` must be given both, or neither")
         return self
 
 
 class ImageFolder(Section):
-    """PNG and JPEG images in a folder, one sub-folder for each class."""
+    """PNG and JPEG images in a folder with one sub-folder per class."""
 
     kind: Literal["image_folder"] = "image_folder"
     folder: Path
     size: tuple[Side, Side]  # rows and columns
-    grey: bool = False
-    validation: HeldOut = 0.1
-    test: HeldOut = 0.2
-    seed: Seed = 0
-    skip_at_most: Annotated[Int, Field(ge=0, le=10**9)] = 0  # images that cannot be decoded
-    memory: MiB = 1024  # images that would take more are decoded as they are needed
+    grey: bool = False  # one channel instead of three
+    validation: Fraction = 0.1
+    test: Fraction = 0.2
+    seed: Seed = 0  # draws the split
+    max_skipped: Skips = 0  # images that may be skipped because they cannot be decoded
+    memory: MiB = 1024  # images that exceed it are decoded on demand
 
 
 class HuggingFace(Section):
-    """A data set of Hugging Face: labelled images, from the hub or a folder."""
+    """Labelled images from a data set of Hugging Face, on the hub or in a folder."""
 
     kind: Literal["huggingface"] = "huggingface"
     path: Path  # a name on the hub, or a folder
     size: tuple[Side, Side]  # rows and columns
-    name: Word | None = None  # which configuration of it
-    split: Word = "train"
-    test_split: Word | None = "test"
-    image: Word = "image"  # names of columns
-    label: Word = "label"
-    grey: bool = False
-    validation: HeldOut = 0.1
-    test: HeldOut = 0.2  # where `test_split` is null
-    seed: Seed = 0
-    skip_at_most: Annotated[Int, Field(ge=0, le=10**9)] = 0  # images that cannot be decoded
-    memory: MiB = 1024  # images that would take more are decoded as they are needed
+    name: Name | None = None  # configuration of the data set
+    split: Name = "train"
+    test_split: Name | None = "test"
+    image: Name = "image"  # name of a column
+    label: Name = "label"  # name of a column
+    grey: bool = False  # one channel instead of three
+    validation: Fraction = 0.1
+    test: Fraction = 0.2  # if `test_split` is null
+    seed: Seed = 0  # draws the split
+    max_skipped: Skips = 0  # images that may be skipped because they cannot be decoded
+    memory: MiB = 1024  # images that exceed it are decoded on demand
 
 
 Data = Annotated[
