@@ -1,4 +1,4 @@
-"""`python -m jconv` is `jconv`."""
+"""`python -m jconv` is the command `jconv`."""
 
 import sys
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import jconv
-from jconv.report.walkthrough import walkthrough
+from jconv.walkthrough import walkthrough
 
 EXAMPLE = np.arange(1, 17).reshape(4, 4)
 PREWITT = np.array([[-1, 0, 1]] * 3)

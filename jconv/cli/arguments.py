@@ -1,4 +1,4 @@
-"""How a verb reads the words after it, and how it ends."""
+"""Parsing of the arguments that follow a verb."""
 
 import os
 import sys
@@ -9,51 +9,55 @@ from typing import TypeVar
 
 import tyro
 
-from jconv.train import ConfigError
-
-OK, USAGE_ERROR, INTERRUPTED = 0, 2, 130
+from jconv.cli.exit_codes import OK
 
 T = TypeVar("T")
 
 
-def parse(target: Callable[..., T], prog: str, words: Sequence[str], **options) -> T:
-    """Calls a function, or makes a dataclass, of words; its docstring is its `--help`.
+def parse(target: Callable[..., T], prog: str, arguments: Sequence[str], **options) -> T:
+    """Call a function, or make a dataclass, with values from the command line.
 
     Args:
-      target: what to call.
-      prog: the verb, and what of its words is not among these.
-      words: the arguments.
-      options: of `tyro.cli`.
+      target: what to call; its docstring is the text of `--help`.
+      prog: the verb, and those of its arguments that were parsed already.
+      arguments: the arguments to parse.
+      options: passed to `tyro.cli`.
+
+    Returns:
+      What `target` returns.
     """
-    return tyro.cli(target, prog=f"jconv {prog}", args=list(map(_at_home, words)), **options)
+    return tyro.cli(
+        target, prog=f"jconv {prog}", args=list(map(_expand_user, arguments)), **options
+    )
 
 
-def _at_home(word: str) -> str:
-    """`--runs=~/runs` as shells would have it, which expand a word that begins with `~` alone."""
-    option, equals, value = word.partition("=")
-    own = option.startswith("--") and "." not in option  # the config's paths stay as they are
-    return option + equals + os.path.expanduser(value) if own else word
+def _expand_user(argument: str) -> str:
+    """Expand `~` in `--runs=~/runs`; shells expand it only at the start of an argument."""
+    option, equals, value = argument.partition("=")
+    # Values of a config, such as `--data.path=~/x`, are stored as they were written.
+    is_option_of_verb = option.startswith("--") and "." not in option
+    return option + equals + os.path.expanduser(value) if is_option_of_verb else argument
 
 
-def leading_path(words: Sequence[str], verb: str, arguments: type) -> tuple[Path, list[str]]:
-    """The config that comes first, and what follows it.
+def split_config_path(arguments: Sequence[str], verb: str, schema: type) -> tuple[Path, list[str]]:
+    """Return the path of the config, which comes first, and the arguments after it.
 
     Args:
-      words: those after the verb.
+      arguments: the arguments after the verb.
       verb: its name.
-      arguments: what they are read as, whose docstring says what the verb does.
+      schema: the dataclass of the arguments, whose docstring describes the verb.
 
     Raises:
-      ConfigError: where no path comes first.
+      ValueError: if no path comes first.
     """
-    if words and not words[0].startswith("-"):
-        return Path(words[0]), list(words[1:])
-    if words and words[0] in ("-h", "--help"):
+    if arguments and not arguments[0].startswith("-"):
+        return Path(arguments[0]), list(arguments[1:])
+    if arguments and arguments[0] in ("-h", "--help"):
         print(f"usage: jconv {verb} CONFIG.yaml [--section.field VALUE ...] [--overwrite]\n")
-        print(cleandoc(arguments.__doc__ or ""), end="\n\n")
+        print(cleandoc(schema.__doc__ or ""), end="\n\n")
         print(f"`jconv {verb} CONFIG.yaml --help` lists the values of that config.")
         sys.exit(OK)
-    raise ConfigError(
+    raise ValueError(
         f"`CONFIG` must be the path of a YAML file, given first. Received: "
-        f"{words[0] if words else 'nothing'}. Example: jconv {verb} configs/digits.yaml"
+        f"{arguments[0] if arguments else 'nothing'}. Example: jconv {verb} configs/digits.yaml"
     )

@@ -8,14 +8,15 @@ from flax import nnx
 from rich.console import Console
 
 from jconv.analysis import Summary, summarize
-from jconv.cli.arguments import OK, parse
+from jconv.cli.arguments import parse
+from jconv.cli.exit_codes import OK
 from jconv.models import PUBLISHED
 from jconv.models.predict import predictions
 from jconv.train import NetworkConfig, TrainConfig, load_config, run_name
 from jconv.train.build import build_data, build_model
 
 
-def summary(words: Sequence[str]) -> int:
+def summary(arguments: Sequence[str]) -> int:
     """`jconv summary CONFIG.yaml|NETWORK`."""
 
     def load(
@@ -47,7 +48,7 @@ def summary(words: Sequence[str]) -> int:
         found = _config_summary(Path(config))
         return found if depth is None else found.to_depth(depth)
 
-    Console().print(parse(load, "summary", words))
+    Console().print(parse(load, "summary", arguments))
     return OK
 
 
@@ -70,7 +71,7 @@ def _config_summary(path: Path) -> Summary:
     return summarize(build_model(config.model, input_shape, outputs, nnx.Rngs(0)), input_shape)
 
 
-def predict(words: Sequence[str]) -> int:
+def predict(arguments: Sequence[str]) -> int:
     """`jconv predict NETWORK IMAGE...`."""
 
     def see(
@@ -91,5 +92,5 @@ def predict(words: Sequence[str]) -> int:
         """
         return predictions(network, images, weights, top)
 
-    Console().print(parse(see, "predict", words))
+    Console().print(parse(see, "predict", arguments))
     return OK

@@ -1,21 +1,18 @@
-"""Runs: `train`, `resume`, `report`, `compare`."""
+"""The verbs `train` and `resume`."""
 
 import contextlib
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
 
-from jconv.cli.arguments import INTERRUPTED, OK, leading_path, parse
+from jconv.cli.arguments import parse, split_config_path
+from jconv.cli.exit_codes import INTERRUPTED, OK
 from jconv.data.safe_io import BadFile
-from jconv.report.compare import Comparison, write_comparison
-from jconv.report.compare import compare as compare_runs
-from jconv.report.compare import table as comparison_table
 from jconv.report.page import write_page
 from jconv.train import RunFailed, TrainConfig, load_config, run_name
 from jconv.train import resume as resume_run
@@ -26,118 +23,101 @@ from jconv.train.trainer import NotFinite
 
 @dataclass(frozen=True)
 class TrainArguments:
-    """Train what a config describes; every value of it can be overridden here.
+    """Train a model as a config describes; every value of the config can be overridden here.
 
     Writes runs/NAME/: the complete config, the environment, metrics.jsonl, TensorBoard logs, the
-    learned kernels, checkpoints, summary.json, and report.html, which is the page to look at.
-    Ctrl-C or SIGTERM ends the run early and leaves it readable; `jconv resume` goes on with it.
+    learned kernels, checkpoints, summary.json, and report.html, the page to open afterwards.
+    Ctrl-C or SIGTERM stops the run early and saves it; `jconv resume` continues it.
     """
 
     config: Annotated[tyro.conf.AvoidSubcommands[TrainConfig], tyro.conf.arg(name="")]
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Replace a run of the same name."""
     runs: Path = Path("runs")
-    """The folder of runs."""
+    """The folder of all runs."""
 
 
-def train(words: Sequence[str]) -> int:
-    """`jconv train CONFIG.yaml [--section.field VALUE ...]`."""
-    path, rest = leading_path(words, "train", TrainArguments)
+def train(arguments: Sequence[str]) -> int:
+    """Run `jconv train CONFIG.yaml [--section.field VALUE ...]`."""
+    path, rest = split_config_path(arguments, "train", TrainArguments)
     config = load_config(path, TrainConfig, name=run_name(path))
-    chosen = parse(TrainArguments, f"train {path}", rest, default=TrainArguments(config))
-    return _told_of_run(
-        lambda: train_run(chosen.config, runs=chosen.runs, overwrite=chosen.overwrite)
+    options = parse(TrainArguments, f"train {path}", rest, default=TrainArguments(config))
+    return _report_result(
+        lambda: train_run(options.config, runs=options.runs, overwrite=options.overwrite)
     )
 
 
-def resume(words: Sequence[str]) -> int:
-    """`jconv resume RUN`."""
+def resume(arguments: Sequence[str]) -> int:
+    """Run `jconv resume RUN`."""
 
-    def again(run: tyro.conf.Positional[Path]) -> Path:
-        """Go on with a run that was ended or killed, from its newest checkpoint.
+    def folder(run: tyro.conf.Positional[Path]) -> Path:
+        """Continue an interrupted run from its latest checkpoint.
 
-        On a CPU it ends with the same bits as one that was not: parameters, optimizer, metrics and
-        kernel files. A checkpoint that cannot be read is told of, and the one before is taken.
+        On a CPU this reproduces the result of an uninterrupted run bit for bit: parameters,
+        optimizer state, metrics and kernel files. A corrupt checkpoint is reported and the
+        previous one is used.
 
         Args:
-          run: the run's folder, such as runs/digits.
+          run: the folder of the run, such as runs/digits.
         """
         return run
 
-    run = parse(again, "resume", words)
-    tell = lambda sentence: print(f"jconv resume: {sentence}", file=sys.stderr)
-    return _told_of_run(lambda: resume_run(run, tell=tell))
+    run = parse(folder, "resume", arguments)
+    tell = lambda message: print(f"jconv resume: {message}", file=sys.stderr)
+    return _report_result(lambda: resume_run(run, tell=tell))
 
 
-def _told_of_run(carry_out: Callable[[], tuple[Path, dict]]) -> int:
-    """Carries out a run, writes its page, and prints how it went."""
+def _report_result(run_training: Callable[[], tuple[Path, dict]]) -> int:
+    """Train, write the report of the run, and print its final metrics.
+
+    Args:
+      run_training: trains, and returns the folder of the run and its summary.
+
+    Returns:
+      The exit code.
+    """
     try:
-        run, summary = carry_out()
+        run, summary = run_training()
     except RunFailed as error:
-        with contextlib.suppress(OSError):  # such as the full disk that ended the run
-            _page(error.run)
-        if isinstance(error.__cause__, OSError):
-            ended = OSError(str(error))
-            ended.errno = error.__cause__.errno
-            raise ended from None
-        if isinstance(error.__cause__, NotFinite | BadFile):
-            raise ValueError(str(error)) from None
-        raise
+        with contextlib.suppress(OSError):  # such as the full disk that made the run fail
+            _write_page(error.run)
+        reported = _correctable(error)
+        if reported is None:
+            raise
+        raise reported from None
     try:
-        page = _page(run)
+        page = _write_page(run)
     except OSError as error:
         raise OSError(
-            f"the page of {run} was not written: {error}. "
+            f"the report of {run} was not written: {error}. "
             f"`{shlex.join(['jconv', 'report', str(run)])}` writes it again"
         ) from None
-    for name, digits in (("test_accuracy", ".2%"), ("kernel_error", ".1e")):
-        if summary.get(name) is not None:
-            error = summary.get(f"{name}_error")  # of replicates
-            spread = "" if error is None else f" ± {error:{digits}}"
-            print(f"{name.replace('_', ' '):14} {summary[name]:{digits}}{spread}")
-    print(f"{'training time':14} {summary['seconds']:.1f} s")
+    _print_summary(summary)
     print(f"{'page':14} {page}")
     if summary["status"] == "interrupted":
-        print(f"{'go on with':14} {shlex.join(['jconv', 'resume', str(run)])}")
+        print(f"{'continue with':14} {shlex.join(['jconv', 'resume', str(run)])}")
     return INTERRUPTED if summary.get("signal") == "SIGINT" else OK
 
 
-def _page(run: Path) -> Path:
-    """Where the page of a run is, which the process has written that writes its folder."""
+def _correctable(error: RunFailed) -> Exception | None:
+    """Return what to report, without a traceback, if the user can correct the cause."""
+    cause = error.__cause__
+    if isinstance(cause, OSError):
+        reported = OSError(str(error))
+        reported.errno = cause.errno
+        return reported
+    return ValueError(str(error)) if isinstance(cause, NotFinite | BadFile) else None
+
+
+def _print_summary(summary: Mapping[str, Any]) -> None:
+    for name, digits in (("test_accuracy", ".2%"), ("kernel_error", ".1e")):
+        if summary.get(name) is not None:
+            error = summary.get(f"{name}_error")  # the standard error, of replicates
+            spread = "" if error is None else f" ± {error:{digits}}"
+            print(f"{name.replace('_', ' '):14} {summary[name]:{digits}}{spread}")
+    print(f"{'training time':14} {summary['seconds']:.1f} s")
+
+
+def _write_page(run: Path) -> Path:
+    """Write the report in the process that writes the run's folder, and return its path."""
     return write_page(run) if writes() else run / "report.html"
-
-
-def compare(words: Sequence[str]) -> int:
-    """`jconv compare RUN RUN...`."""
-
-    def side_by_side(
-        runs: tyro.conf.Positional[list[Path]], out: Path = Path("compare.html")
-    ) -> tuple[Comparison, Path]:
-        """Lay runs side by side: final figures, the values in which they differ, curves.
-
-        Args:
-          runs: folders of runs, such as runs/digits; that of a sweep stands for all of its runs.
-          out: the page with their curves laid over each other.
-        """
-        return compare_runs(runs), out
-
-    found, out = parse(side_by_side, "compare", words)
-    page = write_comparison(found, out)
-    Console(highlight=False).print(comparison_table(found))
-    print(f"{'page':14} {page}")
-    return OK
-
-
-def report(words: Sequence[str]) -> int:
-    """`jconv report RUN`."""
-
-    def rewrite(run: tyro.conf.Positional[Path]) -> Path:
-        """Write the page of a run again.
-
-        Args:
-          run: the run's folder, such as runs/digits.
-        """
-        return write_page(run)
-
-    print(parse(rewrite, "report", words))
-    return OK

@@ -10,7 +10,8 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from jconv.cli.arguments import INTERRUPTED, OK, leading_path, parse
+from jconv.cli.arguments import parse, split_config_path
+from jconv.cli.exit_codes import INTERRUPTED, OK
 from jconv.report import sweep as sweep_report
 from jconv.report.page import write_page
 from jconv.train import TrainConfig, load_config, run_name
@@ -44,9 +45,9 @@ class SweepArguments:
     """The folder of runs."""
 
 
-def sweep(words: Sequence[str]) -> int:
+def sweep(arguments: Sequence[str]) -> int:
     """`jconv sweep CONFIG.yaml --section.field VALUE,VALUE,... [--random N | --optuna N]`."""
-    path, rest = leading_path(words, "sweep", SweepArguments)
+    path, rest = split_config_path(arguments, "sweep", SweepArguments)
     config = load_config(path, TrainConfig, name=run_name(path))
     axes, rest = read_axes(rest, config)
     chosen = parse(SweepArguments, f"sweep {path}", rest, default=SweepArguments(config))

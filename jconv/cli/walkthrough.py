@@ -9,11 +9,12 @@ import tyro
 from rich.console import Console
 
 import jconv
-from jconv.cli.arguments import OK, parse
+from jconv.cli.arguments import parse
+from jconv.cli.exit_codes import OK
 from jconv.kernels import KERNELS
 
 
-def walkthrough(words: Sequence[str]) -> int:
+def walkthrough(arguments: Sequence[str]) -> int:
     """`jconv walkthrough`."""
 
     def walk(
@@ -43,7 +44,7 @@ def walkthrough(words: Sequence[str]) -> int:
             flip=flip,
         )
 
-    Console().print(parse(walk, "walkthrough", words))
+    Console().print(parse(walk, "walkthrough", arguments))
     return OK
 
 

@@ -122,7 +122,7 @@ def test_what_was_measured_survives_a_ctrl_c(tmp_path, monkeypatch):
     def interrupted(names, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("jconv.cli.speed.bench_networks", interrupted)
+    monkeypatch.setattr("jconv.cli.bench.bench_networks", interrupted)
     monkeypatch.setattr("jconv.bench.layers.LAYERS", SMALL[:1])
     with contextlib.suppress(KeyboardInterrupt):
         main(["bench", "--quick", "--out", str(tmp_path / "bench")])
@@ -148,7 +148,7 @@ def test_rows_and_files(tmp_path, capsys, monkeypatch):
     forward, gradients = bench(SMALL[-1:], budget=0)  # of single examples, in the kernel alone
     assert gradients.gflops == pytest.approx(2 * forward.gflops)
     monkeypatch.setattr("jconv.bench.layers.LAYERS", SMALL[:2])
-    monkeypatch.setattr("jconv.cli.speed.choose_networks", lambda only: ["ConvNeXt block", SCANNED])
+    monkeypatch.setattr("jconv.cli.bench.choose_networks", lambda only: ["ConvNeXt block", SCANNED])
     assert main(["bench", "--quick", "--out", str(tmp_path / "some" / "where-0.12")]) == 0
     found = json.loads((tmp_path / "some" / "where-0.12.json").read_text())
     assert found["matrix_product_gflops"] > 0
@@ -163,7 +163,7 @@ def test_rows_and_files(tmp_path, capsys, monkeypatch):
 def test_a_quick_bench_of_one_kind_with_regret(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("jconv.bench.layers.LAYERS", SMALL[:5])
     drawn = lambda count: [problems_of(SMALL[7])[0]] * count
-    monkeypatch.setattr("jconv.cli.speed.draw_problems", drawn)
+    monkeypatch.setattr("jconv.cli.bench.draw_problems", drawn)
     out = tmp_path / "bench"
     words = ["--quick", "--only", "depthwise", "--regret", "1", "--out", str(out)]
     assert main(["bench", *words]) == 0
