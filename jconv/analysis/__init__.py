@@ -1,4 +1,4 @@
-"""Analysis: what a network and a kernel are, told without training them."""
+"""Analysis of networks and kernels: summaries, receptive fields, images of kernels."""
 
 from jconv.analysis.effective_receptive_field import ReceptiveField as ReceptiveField
 from jconv.analysis.effective_receptive_field import receptive_field as receptive_field

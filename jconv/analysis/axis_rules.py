@@ -1,6 +1,7 @@
-"""Where the axes of space go in equations that move arrays about, and which they mix.
+"""Propagation rules of primitives that move, remove or mix array axes.
 
-Each rule takes an equation and what its operands see, None for what does not depend on the input.
+Each rule takes an equation and the fields of its operands, None for an operand that does not depend
+on the input, and returns the fields of its results.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,89 +11,99 @@ from operator import mul
 from jax.extend.core import JaxprEqn
 
 from jconv._core.jaxpr import shape_of
-from jconv.analysis.receptive_field import Seen, joined, moved
+from jconv.analysis.receptive_field import FieldMap, move_axes, union
+
+Rule = Callable[[JaxprEqn, Sequence[FieldMap | None]], FieldMap]
 
 
-def broadcast(eqn: JaxprEqn, seen: Sequence[Seen | None]) -> Seen:
+def broadcast_in_dim(eqn: JaxprEqn, fields: Sequence[FieldMap | None]) -> FieldMap:
+    """Move axes to `broadcast_dimensions`; an axis that is repeated is lost."""
     shape, dims = shape_of(eqn.invars[0]), eqn.params["broadcast_dimensions"]
-    wide = eqn.params["shape"]
-    return moved(seen[0], lambda dim: dims[dim] if shape[dim] == wide[dims[dim]] else None)
+    new_shape = eqn.params["shape"]
+    return move_axes(
+        fields[0], lambda dim: dims[dim] if shape[dim] == new_shape[dims[dim]] else None
+    )
 
 
-def transposed(eqn: JaxprEqn, seen: Sequence[Seen | None]) -> Seen:
-    return moved(seen[0], eqn.params["permutation"].index)
+def transpose(eqn: JaxprEqn, fields: Sequence[FieldMap | None]) -> FieldMap:
+    """Permute axes."""
+    return move_axes(fields[0], eqn.params["permutation"].index)
 
 
-def reshaped(eqn: JaxprEqn, seen: Sequence[Seen | None]) -> Seen:
-    """An axis stays one where as many numbers lie before it and along it."""
-    place = lambda shape: [*zip(accumulate(shape[:-1], mul, initial=1), shape, strict=True)]
-    old, new = (place(shape_of(v)) for v in (eqn.invars[0], eqn.outvars[0]))
-    found: dict[int, int] = {}
-    last = len(new)
-    # From the right, so that of several axes of one pixel each finds another.
-    for dim in sorted((dim for dim, _ in (seen[0] or {}).values()), reverse=True):
-        fits = [d for d in range(last) if new[d] == old[dim]]
-        if not fits:
+def reshape(eqn: JaxprEqn, fields: Sequence[FieldMap | None]) -> FieldMap:
+    """Keep an axis whose size, and the number of elements before it, stay the same."""
+    layout = lambda shape: [*zip(accumulate(shape[:-1], mul, initial=1), shape, strict=True)]
+    old, new = (layout(shape_of(v)) for v in (eqn.invars[0], eqn.outvars[0]))
+    new_dims: dict[int, int] = {}
+    end = len(new)
+    # Several axes of size one look alike. Going from right to left gives each its own target.
+    for dim in sorted((dim for dim, _ in (fields[0] or {}).values()), reverse=True):
+        candidates = [d for d in range(end) if new[d] == old[dim]]
+        if not candidates:
             return {}
-        found[dim] = last = fits[-1]
-    return moved(seen[0], found.get)
+        new_dims[dim] = end = candidates[-1]
+    return move_axes(fields[0], new_dims.get)
 
 
-def _without(dims: Sequence[int], dim: int) -> int | None:
-    """Where an axis is when others are gone."""
-    return None if dim in dims else dim - sum(gone < dim for gone in dims)
-
-
-def reduced(eqn: JaxprEqn, seen: Sequence[Seen | None]) -> Seen:
+def reduce(eqn: JaxprEqn, fields: Sequence[FieldMap | None]) -> FieldMap:
+    """Remove the reduced axes, which are lost."""
     axes = eqn.params.get("axes", eqn.params.get("dimensions"))
-    return {} if axes is None else moved(joined(seen), lambda d: _without(axes, d))
+    return {} if axes is None else move_axes(union(fields), lambda dim: _after_removal(dim, axes))
 
 
-def squeezed(eqn: JaxprEqn, seen: Sequence[Seen | None]) -> Seen:
-    return moved(seen[0], lambda dim: _without(eqn.params["dimensions"], dim))
+def squeeze(eqn: JaxprEqn, fields: Sequence[FieldMap | None]) -> FieldMap:
+    """Remove axes of size one."""
+    return move_axes(fields[0], lambda dim: _after_removal(dim, eqn.params["dimensions"]))
 
 
-def multiplied(eqn: JaxprEqn, seen: Sequence[Seen | None]) -> Seen:
-    """A product's axes: those of the batch, the rest of the first operand, that of the second."""
-    if None not in seen:
+def dot_general(eqn: JaxprEqn, fields: Sequence[FieldMap | None]) -> FieldMap:
+    """Place axes as `dot_general` does: batch, then the rest of the left, then of the right."""
+    if None not in fields:
         return {}
     contracted, batch = eqn.params["dimension_numbers"]
-    first = seen[1] is None
-    own, other = (0, 1) if first else (1, 0)
-    gone = (*contracted[own], *batch[own])
-    before = len(batch[0])
-    if not first:
-        rest = len(shape_of(eqn.invars[other]))
-        before += rest - len(contracted[other]) - len(batch[other])
+    operand = 0 if fields[1] is None else 1
+    removed = (*contracted[operand], *batch[operand])
+    offset = len(batch[0])
+    if operand == 1:
+        offset += len(shape_of(eqn.invars[0])) - len(contracted[0]) - len(batch[0])
 
-    def to(dim: int) -> int | None:
-        if dim in batch[own]:
-            return batch[own].index(dim)
-        place = _without(gone, dim)
-        return None if place is None else before + place
+    def new_dim(dim: int) -> int | None:
+        if dim in batch[operand]:
+            return batch[operand].index(dim)
+        remaining = _after_removal(dim, removed)
+        return None if remaining is None else offset + remaining
 
-    return moved(seen[own], to)
+    return move_axes(fields[operand], new_dim)
 
 
-def gathered(eqn: JaxprEqn, seen: Sequence[Seen | None]) -> Seen:
-    """Picking along other axes than those of space leaves what is seen."""
+def gather(eqn: JaxprEqn, fields: Sequence[FieldMap | None]) -> FieldMap:
+    """Keep the axes that are taken whole, as when channels are selected."""
     numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
     shape = shape_of(eqn.invars[0])
-    gone = (*numbers.collapsed_slice_dims, *numbers.operand_batching_dims)
+    removed = (*numbers.collapsed_slice_dims, *numbers.operand_batching_dims)
 
-    def to(dim: int) -> int | None:
-        place = _without(gone, dim)
-        return None if place is None or sizes[dim] != shape[dim] else numbers.offset_dims[place]
+    def new_dim(dim: int) -> int | None:
+        remaining = _after_removal(dim, removed)
+        if remaining is None or sizes[dim] != shape[dim]:
+            return None
+        return numbers.offset_dims[remaining]
 
-    return {} if seen[0] is None or seen[1] is not None else moved(seen[0], to)
+    if fields[0] is None or fields[1] is not None:
+        return {}
+    return move_axes(fields[0], new_dim)
 
 
-def unless_along(name: str) -> Callable[[JaxprEqn, Sequence[Seen | None]], Seen]:
-    """The rule of what mixes the axes that a parameter names, and no other."""
+def mixes(parameter: str) -> Rule:
+    """Return the rule of a primitive that mixes the axes named by one parameter, and no others."""
 
-    def rule(eqn, seen):
-        mixed = eqn.params[name]
+    def rule(eqn, fields):
+        mixed = eqn.params[parameter]
         mixed = (mixed,) if isinstance(mixed, int) else mixed
-        return moved(joined(seen), lambda dim: None if dim in mixed else dim)
+        return move_axes(union(fields), lambda dim: None if dim in mixed else dim)
 
     return rule
+
+
+def _after_removal(dim: int, removed: Sequence[int]) -> int | None:
+    """Return the position of an axis after others are removed."""
+    return None if dim in removed else dim - sum(other < dim for other in removed)

@@ -1,88 +1,107 @@
-"""Receptive fields, theoretical and effective: what an output may see, and what it looks at."""
+"""Theoretical and effective receptive fields of the layers of a network."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Float
-from rich import box
-from rich.table import Table
 
-from jconv.analysis.receptive_field import Field
-from jconv.analysis.summary import INPUT, summarize
+from jconv._core.rich_repr import RichRepr
+from jconv.analysis.layer_trace import INPUT
+from jconv.analysis.receptive_field import AxisField
+from jconv.analysis.summary import summarize
 from jconv.nn.interception import eval_view, intercept_calls
 
-# A pixel counts as looked at from this share of the largest gradient on: two standard deviations
-# of a bell curve.
-SHARE = math.exp(-2)
+if TYPE_CHECKING:
+    import rich.console
+
+# The effective field holds the pixels with at least this share of the largest gradient: two
+# standard deviations of a Gaussian.
+THRESHOLD = math.exp(-2)
 
 
 @dataclass(frozen=True)
-class LayerField:
-    """What outputs of one layer may see.
+class LayerReceptiveField:
+    """Theoretical receptive field of one layer.
 
     Attributes:
-      name: the layer's path in the model.
-      size: rows and columns of the input between the first and the last that one output sees, which
-        may lie beyond the border.
-      exceeds: whether that is more than the input has, along some axis: more layers see no more.
+      name: path of the layer in the model.
+      size: rows and columns of the input, from the first to the last that an output depends on.
+        They may lie beyond the border.
+      exceeds_input: whether `size` is larger than the input along an axis.
     """
 
     name: str
     size: tuple[int, ...]
-    exceeds: bool
+    exceeds_input: bool
 
 
-@dataclass(frozen=True)
-class ReceptiveField:
-    """What the output in the middle of one layer sees; printed as a table, drawn by `save`.
+@dataclass(frozen=True, repr=False)
+class ReceptiveField(RichRepr):
+    """Receptive field of the central output of a layer; prints as a table, `save` draws it.
 
     Attributes:
-      layers: the fields of all layers that do not see everything, in the order of their calls.
-      layer: the one that is looked at.
-      window: the first and the last pixel along each axis that its middle output sees, in theory.
-      gradient: root mean square of the derivatives of that output in each pixel, the largest 1.
+      layers: theoretical fields of all layers with less than a global field, in call order.
+      layer: name of the layer.
+      window: theoretical field: the first and last pixel along each axis.
+      gradient: root mean square of the derivatives of the output with respect to each pixel,
+        scaled to a maximum of 1.
     """
 
-    layers: Sequence[LayerField]
+    layers: Sequence[LayerReceptiveField]
     layer: str
     window: tuple[tuple[int, int], ...]
-    gradient: Float[np.ndarray, "h w"] = field(repr=False)
+    gradient: Float[np.ndarray, "h w"]
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Of the theoretical field, rows and columns."""
+        """Rows and columns of the theoretical field."""
         return tuple(last - first + 1 for first, last in self.window)
 
     @property
     def effective_side(self) -> float:
-        """Side of a square of as many pixels as are looked at: whose gradient is at least 0.135 of
-        the largest, two standard deviations of a bell curve."""
-        return math.sqrt((self.gradient >= SHARE).sum())
+        """Side, in pixels, of a square with the area of the effective field.
 
-    def __rich__(self) -> Table:
-        table = Table(
-            title=f"{self.layer} sees {'x'.join(map(str, self.size))} pixels, and looks at "
-            f"{self.effective_side:.0f}x{self.effective_side:.0f}",
-            box=box.SIMPLE_HEAD,
-        )
+        The effective field holds the pixels with a gradient of at least 0.135 of the largest, two
+        standard deviations of a Gaussian.
+        """
+        return math.sqrt((self.gradient >= THRESHOLD).sum())
+
+    def __rich__(self) -> rich.console.Group:
+        """Return a sentence about `layer` and a table of all layers."""
+        from rich import box
+        from rich.console import Group
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
         table.add_column("layer", overflow="fold")
-        table.add_column("sees", justify="right")
+        table.add_column("receptive field", justify="right")
         table.add_column("")
         for layer in self.layers:
-            size = "x".join(map(str, layer.size))
-            table.add_row(layer.name, size, "more than the input has" if layer.exceeds else "")
-        return table
+            remark = "larger than the input" if layer.exceeds_input else ""
+            table.add_row(escape(layer.name), _by(layer.size), remark)
+        side = self.effective_side
+        title = (
+            f"{escape(self.layer)}: receptive field {_by(self.size)} pixels, "
+            f"effective {side:.0f}x{side:.0f}"
+        )
+        return Group(title, "", table)
 
     def save(self, path: Path | str) -> None:
-        """Draws where the output looks, and a frame round what it may see."""
+        """Draw the gradient, a frame around the theoretical field, and the effective field.
+
+        Args:
+          path: the image to write, in a format that matplotlib knows by its suffix.
+        """
         from matplotlib.figure import Figure  # slow to import
         from matplotlib.patches import Rectangle
 
@@ -91,17 +110,18 @@ class ReceptiveField:
         image = axes.imshow(
             np.log10(np.maximum(self.gradient, 1e-4)), cmap="magma", vmin=-4, vmax=0
         )
-        figure.colorbar(image, ax=axes, label="gradient, of the largest", ticks=range(-4, 1),
+        figure.colorbar(image, ax=axes, label="gradient, relative to the largest",
+                        ticks=range(-4, 1),
                         format=lambda value, _: f"1e{value:.0f}" if value else "1")  # fmt: skip
         (top, bottom), (left, right) = self.window
         frame = Rectangle((left - 0.5, top - 0.5), right - left + 1, bottom - top + 1,
                           fill=False, edgecolor="white", linestyle="--", linewidth=1.5)  # fmt: skip
         axes.add_patch(frame)
-        axes.contour(self.gradient, [SHARE], colors="cyan", linewidths=1)
+        axes.contour(self.gradient, [THRESHOLD], colors="cyan", linewidths=1)
         side = self.effective_side
         axes.set_title(
-            f"{self.layer}\nmay see {'x'.join(map(str, self.size))} (dashed), "
-            f"looks at {side:.0f}x{side:.0f} (line)",
+            f"{self.layer}\nreceptive field: theoretical {_by(self.size)} (dashed), "
+            f"effective {side:.0f}x{side:.0f} (line)",
             fontsize=10,
         )
         axes.set_xlabel("column")
@@ -117,84 +137,89 @@ def receptive_field(
     images: int = 16,
     seed: int = 0,
 ) -> ReceptiveField:
-    """Finds what the output in the middle of a layer sees of the input.
+    """Return the receptive field of the central output of a layer.
 
-    The theoretical field is exact, through branches, strides, padding and slices, for outputs off
-    the border (see `jconv.analysis.summarize`); the effective one is measured by gradients, on
-    random images, of a random mixture of the layer's channels.
+    The theoretical field is exact, through branches, strides, padding and slices, for outputs away
+    from the border (see `jconv.analysis.summarize`). The effective field is measured by gradients
+    of a random mixture of the layer's channels, averaged over random images.
 
     Args:
-      model: called with one array `(n, *input_shape)`, in evaluation.
+      model: called in evaluation with one array `(n, *input_shape)`.
       input_shape: `(rows, columns, channels)`.
-      layer: its path in the model, as in `jconv summary`; the last that does not see everything if
-        None.
-      images: how many random ones gradients are averaged over.
-      seed: draws them.
+      layer: path of the layer in the model, as `jconv summary` lists it; by default the last one
+        with less than a global field.
+      images: number of random images.
+      seed: seed of the random images and mixtures.
 
     Raises:
-      ValueError: for a layer that there is none of, or that sees everything: one behind an average
-        over all of space, or that has lost its rows and columns.
+      ValueError: if there is no such layer, or its field is the whole input, as behind a global
+        average or where the output has no rows and columns.
 
     Reference: Luo et al., "Understanding the Effective Receptive Field in Deep Convolutional Neural
     Networks" (2016).
     """
-    found = {
-        own.name: own
-        for own in summarize(model, input_shape).layers
-        if own.fields and own.name != INPUT
+    local = {
+        row.name: row
+        for row in summarize(model, input_shape).layers
+        if row.fields and row.name != INPUT
     }
-    if not found or (layer is not None and layer not in found):
+    if not local or (layer is not None and layer not in local):
         raise ValueError(
-            f"`layer` must be one of those that do not see everything: {list(found)}. "
-            f"Received: layer={layer!r}."
+            f"`layer` must be a layer whose receptive field is not the whole input, one of "
+            f"{list(local)}. Received: layer={layer!r}."
         )
     space = tuple(input_shape[:-1])
-    chosen = found[layer or list(found)[-1]]
-    middle = tuple(n // 2 for n in chosen.output_shape[:-1])
-    window = tuple(_seen(own, place) for own, place in zip(chosen.fields, middle, strict=True))
+    chosen = local[layer or list(local)[-1]]
+    center = tuple(n // 2 for n in chosen.output_shape[:-1])
+    window = tuple(_bounds(f, index) for f, index in zip(chosen.fields, center, strict=True))
     layers = [
-        LayerField(
-            own.name,
-            sizes := tuple(f.size for f in own.fields),
+        LayerReceptiveField(
+            row.name,
+            sizes := tuple(axis_field.size for axis_field in row.fields),
             any(size > n for size, n in zip(sizes, space, strict=True)),
         )
-        for own in found.values()
+        for row in local.values()
     ]
-    gradient = _gradient(model, tuple(input_shape), chosen.name, middle, images, seed)
+    gradient = _gradient(model, tuple(input_shape), chosen.name, center, images, seed)
     return ReceptiveField(layers, chosen.name, window, gradient)
 
 
-def _seen(own: Field, place: int) -> tuple[int, int]:
-    """The first and last pixel along an axis."""
-    return math.ceil(place * own.jump + own.low), math.floor(place * own.jump + own.high)
+def _bounds(field: AxisField, index: int) -> tuple[int, int]:
+    """Return the first and last pixel that an output depends on, along one axis."""
+    return math.ceil(index * field.jump + field.low), math.floor(index * field.jump + field.high)
 
 
-def _gradient(model, input_shape, layer: str, middle, images: int, seed: int) -> np.ndarray:
+def _gradient(model, input_shape, layer: str, center, images: int, seed: int) -> np.ndarray:
     graph, state = nnx.split(eval_view(model))
 
-    def output(x):
-        module, seen = nnx.merge(graph, state), []
+    def central_output(x):
+        module, outputs = nnx.merge(graph, state), []
 
-        def around(path, own, call, *args, **kwargs):
+        def record(path, _, call, *args, **kwargs):
             y = call(*args, **kwargs)
             if ".".join(map(str, path)) == layer or not path and layer == "model":
-                seen.append(y)
+                outputs.append(y)
             return y
 
-        with intercept_calls(module, around):
+        with intercept_calls(module, record):
             module(x)
-        return seen[-1][(0, *middle)]
+        return outputs[-1][(0, *center)]
 
     @jax.jit
-    def squares(x, mixture):
-        _, pullback = jax.vjp(output, x[None])
+    def squared_gradient(x, mixture):
+        _, pullback = jax.vjp(central_output, x[None])
         (gradient,) = pullback(mixture)
         return jnp.square(gradient[0]).sum(-1)
 
     rng = np.random.default_rng(seed)
     total = np.zeros(input_shape[:-1])
+    x = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
+    channels = jax.eval_shape(central_output, x).shape
     for _ in range(images):
         x = rng.normal(size=input_shape).astype("float32")
-        channels = jax.eval_shape(output, jax.ShapeDtypeStruct((1, *input_shape), jnp.float32))
-        total += squares(x, rng.normal(size=channels.shape).astype("float32"))
+        total += squared_gradient(x, rng.normal(size=channels).astype("float32"))
     return np.sqrt(total / max(total.max(), np.finfo(float).tiny))
+
+
+def _by(size: Sequence[int]) -> str:
+    return "x".join(map(str, size))

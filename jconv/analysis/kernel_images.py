@@ -1,8 +1,8 @@
-"""Pictures of kernels, small enough to embed by the hundred.
+"""Images of kernels, small enough to embed hundreds of them in one page.
 
-A weight becomes one byte: blue below zero, white at zero, red above, yellow where
-it is not finite; grey lies between the tiles. Which kernels of a large layer are
-drawn depends on its shape only, so that every step of a run shows the same ones.
+Each weight is one byte of a palette: blue below zero, white at zero, red above zero, yellow where
+it is not finite, and grey between tiles. Which kernels of a large layer are drawn depends only on
+its shape, so every step of a run shows the same ones.
 """
 
 import base64
@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Num, UInt8
 from PIL import Image
 
-TILES = 36  # kernels drawn of one layer; of a matrix, its rows and its columns
+TILES = 36  # most kernels drawn of one layer, or most rows and columns of a matrix
 
 _SHADES = 126  # on either side of zero
-_GAP, _MISSING = 2 * _SHADES + 1, 2 * _SHADES + 2
+_GAP, _NOT_FINITE = 2 * _SHADES + 1, 2 * _SHADES + 2
 _GAP_WIDTH = 0.4  # weights
 _BLUES = [(12, 58, 122), (40, 112, 184), (112, 170, 219), (192, 219, 240)]
 _REDS = [(250, 208, 190), (238, 139, 113), (204, 62, 60), (134, 14, 36)]
@@ -34,8 +34,8 @@ def _palette() -> UInt8[np.ndarray, "colours 3"]:
 PALETTE = _palette()
 
 
-def gradient() -> list[str]:
-    """The colours from negative over zero to positive, as CSS has them."""
+def colour_scale() -> list[str]:
+    """Return CSS colours from the most negative weight over zero to the most positive."""
     return [f"rgb({r} {g} {b})" for r, g, b in PALETTE[:_GAP:21].tolist()]
 
 
@@ -46,17 +46,20 @@ def kernel_image(
     scale: int = 8,
     tiles: int = TILES,
 ) -> UInt8[np.ndarray, "rows columns 3"]:
-    """Draws the kernels of one layer as tiles: blue negative, white zero, red positive.
+    """Draw the kernels of one layer as tiles: blue negative, white zero, red positive.
 
-    Kernels are `(*spatial, in, out)`: one row of tiles for each input, one column for
-    each output. Where there is one input or one output only, the tiles fill a square.
-    Dense and 1x1 kernels are drawn as one matrix, inputs down and outputs across.
+    There is one row of tiles for each input channel and one column for each output channel. With a
+    single input or output channel the tiles fill a square. Dense and 1x1 kernels are drawn as one
+    matrix, inputs down and outputs across.
 
     Args:
-      kernel: the weights; those that are not finite come out yellow.
-      limit: the magnitude drawn in full colour; by default the largest in `kernel`.
+      kernel: weights of shape `(*spatial, in, out)`. Weights that are not finite are yellow.
+      limit: magnitude drawn in full colour; by default the largest in `kernel`.
       scale: pixels along the side of one weight.
-      tiles: kernels drawn at most, or rows and columns of a matrix; see `left_out`.
+      tiles: most kernels to draw, or most rows and columns of a matrix; see `num_omitted`.
+
+    Raises:
+      ValueError: if `scale` or `tiles` is below 1, or `limit` is not above zero.
 
     >>> kernel_image(np.array([[-1.0, 0.0, 1.0]]), scale=1).tolist()
     [[[12, 58, 122], [255, 255, 255], [134, 14, 36]]]
@@ -71,55 +74,55 @@ def kernel_image(
     return PALETTE[_indices(kernel, limit, tiles, scale)]
 
 
-def image_to_save(kernel: Num[np.ndarray, "..."], *, size: int = 200) -> Image.Image:
-    """The picture that `kernel_image` draws, of about `size` pixels, with a palette."""
+def to_pil_image(kernel: Num[np.ndarray, "..."], *, size: int = 200) -> Image.Image:
+    """Return what `kernel_image` draws as a palette image of about `size` pixels."""
     scale = scale_to_fit(kernel.shape, size)
     return _paletted(_indices(kernel, colour_limit(kernel), TILES, scale))
 
 
 def colour_limit(*kernels: Num[np.ndarray, "..."]) -> float:
-    """The largest finite magnitude in any of `kernels`; 1 where all is zero."""
+    """Return the largest finite magnitude in `kernels`, or 1 if all are zero."""
     finite = (np.abs(kernel[np.isfinite(kernel)]) for kernel in kernels)
     return float(max((part.max() for part in finite if part.size), default=0.0)) or 1.0
 
 
-def left_out(shape: Sequence[int], tiles: int = TILES) -> int:
-    """How many kernels of a layer `kernel_image` does not draw; of a matrix, weights."""
+def num_omitted(shape: Sequence[int], tiles: int = TILES) -> int:
+    """Return how many kernels of a layer (of a matrix, weights) `kernel_image` does not draw."""
     *_, inputs, outputs = _grid_shape(shape)
-    return inputs * outputs - math.prod(_shown(shape, tiles))
+    return inputs * outputs - math.prod(_num_selected(shape, tiles))
 
 
-def what_is_shown(shape: Sequence[int], tiles: int = TILES) -> str:
-    """Says which part of a layer `kernel_image` draws; empty where it draws all.
+def describe_selection(shape: Sequence[int], tiles: int = TILES) -> str:
+    """Describe which part of a layer `kernel_image` draws; empty if it draws everything.
 
-    >>> what_is_shown((3, 3, 16, 32))
-    '6 of 16 inputs × 6 of 32 outputs, evenly chosen; 476 kernels left out'
+    >>> describe_selection((3, 3, 16, 32))
+    '6 of 16 inputs × 6 of 32 outputs, evenly spaced; 476 kernels omitted'
     """
     kh, kw, *sizes = _grid_shape(shape)
-    sides = zip(("inputs", "outputs"), sizes, _shown(shape, tiles), strict=True)
+    sides = zip(("inputs", "outputs"), sizes, _num_selected(shape, tiles), strict=True)
     parts = [
-        f"{shown:,} of {size:,} {side}" if shown < size else f"all {size:,} {side}"
-        for side, size, shown in sides
+        f"{count:,} of {size:,} {side}" if count < size else f"all {size:,} {side}"
+        for side, size, count in sides
         if size > 1
     ]
-    omitted, things = left_out(shape, tiles), "weights" if kh * kw == 1 else "kernels"
-    chosen = f"{' × '.join(parts)}, evenly chosen"
-    return f"{chosen}; {omitted:,} {things} left out" if omitted else ""
+    omitted, unit = num_omitted(shape, tiles), "weights" if kh * kw == 1 else "kernels"
+    selection = f"{' × '.join(parts)}, evenly spaced"
+    return f"{selection}; {omitted:,} {unit} omitted" if omitted else ""
 
 
-def drawn_part(kernel: Num[np.ndarray, "..."]) -> Num[np.ndarray, "kh kw inputs outputs"]:
-    """The part of `kernel` that is drawn: all that need be kept of it for a picture."""
-    return _drawn(kernel, TILES).copy()
+def select_kernels(kernel: Num[np.ndarray, "..."]) -> Num[np.ndarray, "kh kw inputs outputs"]:
+    """Return a copy of the kernels that `kernel_image` draws."""
+    return _select(kernel, TILES).copy()
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A PNG to embed.
+class EmbeddedImage:
+    """PNG image for an HTML page, of one or more frames stacked from top to bottom.
 
     Attributes:
-      url: the picture itself, as a `data:` address.
-      width: of one frame, in pixels.
-      height: of one frame, in pixels; the frames are stacked from top to bottom.
+      url: the image as a `data:` URL.
+      width: width of one frame, in pixels.
+      height: height of one frame, in pixels.
     """
 
     url: str
@@ -128,28 +131,33 @@ class Picture:
 
 
 def scale_to_fit(shape: Sequence[int], size: int) -> int:
-    """The `scale` at which a picture is as large as fits into about `size` pixels."""
+    """Return the largest `scale` at which an image has at most about `size` pixels a side."""
     kh, kw, *_ = _grid_shape(shape)
     gap = _GAP_WIDTH if kh * kw > 1 else 0
     rows, columns = _tiling(shape, TILES)
     return max(int(size / max(rows * (kh + gap) - gap, columns * (kw + gap) - gap, 1)), 1)
 
 
-def kernel_picture(
+def embed_kernels(
     kernels: Sequence[Num[np.ndarray, "..."]], *, limit: float, scale: int
-) -> Picture:
-    """Stacks pictures of one layer's kernels into one PNG.
+) -> EmbeddedImage:
+    """Stack images of one layer's kernels into one PNG.
 
-    The gaps between tiles are transparent. A frame smaller than the largest, as a
-    kernel of learned size may give, is filled up with gap.
+    The gaps between tiles are transparent. A frame smaller than the largest, such as that of a
+    kernel of learnable size, is padded with transparent pixels.
+
+    Args:
+      kernels: one kernel for each frame.
+      limit: magnitude drawn in full colour.
+      scale: pixels along the side of one weight.
     """
     frames = [_indices(kernel, limit, TILES, scale) for kernel in kernels]
     height, width = np.max([frame.shape for frame in frames], axis=0).tolist()
     sheet = np.full((len(frames), height, width), _GAP, np.uint8)
-    for room, frame in zip(sheet, frames, strict=True):
-        room[: frame.shape[0], : frame.shape[1]] = frame
+    for target, frame in zip(sheet, frames, strict=True):
+        target[: frame.shape[0], : frame.shape[1]] = frame
     png = base64.b64encode(_png(sheet.reshape(-1, width))).decode()
-    return Picture(f"data:image/png;base64,{png}", width, height)
+    return EmbeddedImage(f"data:image/png;base64,{png}", width, height)
 
 
 def _png(indices: UInt8[np.ndarray, "rows columns"]) -> bytes:
@@ -165,7 +173,7 @@ def _paletted(indices: UInt8[np.ndarray, "rows columns"]) -> Image.Image:
 
 
 def _grid_shape(shape: Sequence[int]) -> tuple[int, int, int, int]:
-    """Reads any kernel as (kh, kw, in, out); slices of a deep one lie side by side."""
+    """Return a kernel's shape as (kh, kw, in, out), with depth slices side by side."""
     *depth, kh, kw, inputs, outputs = (*(1,) * (4 - len(shape)), *shape)
     return kh, math.prod(depth) * kw, inputs, outputs
 
@@ -176,28 +184,30 @@ def _grid(kernel: Num[np.ndarray, "..."]) -> Num[np.ndarray, "kh kw inputs outpu
     return np.moveaxis(slices, 0, 1).reshape(_grid_shape(kernel.shape))
 
 
-def _drawn(kernel: Num[np.ndarray, "..."], tiles: int) -> Num[np.ndarray, "kh kw inputs outputs"]:
-    # Evenly chosen: neighbours often come from one branch, and look alike.
-    grid, (inputs, outputs) = _grid(kernel), _shown(kernel.shape, tiles)
-    return grid[:, :, _evenly(grid.shape[2], inputs)][..., _evenly(grid.shape[3], outputs)]
+def _select(kernel: Num[np.ndarray, "..."], tiles: int) -> Num[np.ndarray, "kh kw inputs outputs"]:
+    # Evenly spaced, because neighbouring kernels often belong to one branch and look alike.
+    grid, (inputs, outputs) = _grid(kernel), _num_selected(kernel.shape, tiles)
+    return grid[:, :, _evenly_spaced(grid.shape[2], inputs)][
+        ..., _evenly_spaced(grid.shape[3], outputs)
+    ]
 
 
-def _evenly(size: int, count: int) -> np.ndarray:
+def _evenly_spaced(size: int, count: int) -> np.ndarray:
     return np.linspace(0, size - 1, count).round().astype(int)
 
 
-def _shown(shape: Sequence[int], tiles: int) -> tuple[int, int]:
-    """How many inputs and outputs are drawn."""
+def _num_selected(shape: Sequence[int], tiles: int) -> tuple[int, int]:
+    """Return how many inputs and outputs are drawn."""
     kh, kw, inputs, outputs = _grid_shape(shape)
-    one_line = kh * kw == 1 or min(inputs, outputs) == 1
-    side = tiles if one_line else math.isqrt(tiles)
+    single_line = kh * kw == 1 or min(inputs, outputs) == 1
+    side = tiles if single_line else math.isqrt(tiles)
     return min(inputs, side), min(outputs, side)
 
 
 def _tiling(shape: Sequence[int], tiles: int) -> tuple[int, int]:
-    """Rows and columns of tiles; of a matrix, each weight is a tile."""
+    """Return the rows and columns of tiles; each weight of a matrix is a tile."""
     kh, kw, *_ = _grid_shape(shape)
-    rows, columns = _shown(shape, tiles)
+    rows, columns = _num_selected(shape, tiles)
     if kh * kw > 1 and min(rows, columns) == 1:
         square = math.ceil(math.sqrt(rows * columns))
         return math.ceil(rows * columns / square), square
@@ -207,10 +217,10 @@ def _tiling(shape: Sequence[int], tiles: int) -> tuple[int, int]:
 def _indices(
     kernel: Num[np.ndarray, "..."], limit: float, tiles: int, scale: int
 ) -> UInt8[np.ndarray, "rows columns"]:
-    """The picture of `kernel` as places in `PALETTE`."""
+    """Return the image of `kernel` as indices into `PALETTE`."""
     if not kernel.size:
         return np.full((1, 1), _GAP, np.uint8)
-    grid = _quantised(_drawn(kernel, tiles), limit)
+    grid = _quantised(_select(kernel, tiles), limit)
     kh, kw, inputs, outputs = grid.shape
     rows, columns = _tiling(kernel.shape, tiles)
     line = grid.reshape(kh, kw, -1).repeat(scale, axis=0).repeat(scale, axis=1)
@@ -228,4 +238,4 @@ def _quantised(values: Num[np.ndarray, "..."], limit: float) -> UInt8[np.ndarray
     finite = np.isfinite(values)
     with np.errstate(over="ignore"):
         shade = np.clip(np.where(finite, values, 0) / limit, -1, 1) * _SHADES
-    return np.where(finite, _SHADES + np.rint(shade), _MISSING).astype(np.uint8)
+    return np.where(finite, _SHADES + np.rint(shade), _NOT_FINITE).astype(np.uint8)

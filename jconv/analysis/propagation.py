@@ -1,64 +1,65 @@
-"""What the results of a program see of its input, equation by equation.
+"""Propagation of receptive fields through a program, equation by equation.
 
-Windows, padding, slices and joined borders move and widen the field; functions of single numbers
-and of channels leave it. Whatever else mixes space is taken to see everything.
+Convolutions, pooling, padding and slices move and widen a field. Elementwise functions and
+functions of channels keep it. An equation that mixes space in another way depends on the whole
+input, and so does everything computed from it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jax.extend.core import Jaxpr, JaxprEqn, Literal, jaxprs_in_params
 
 from jconv._core.geometry import Window
 from jconv._core.jaxpr import ELEMENTWISE_PRIMITIVES, shape_of
-from jconv.analysis import axis_rules as axes
-from jconv.analysis.receptive_field import Seen, joined, moved, placed, through_window
+from jconv.analysis import axis_rules
+from jconv.analysis.receptive_field import FieldMap, apply_window, match_axes, move_axes, union
 from jconv.functional.primitive import conv_p
 
 
-def seen_by_results(eqn: JaxprEqn, seen: Sequence[Seen | None]) -> list[Seen | None]:
-    """What the results of an equation see.
+def propagate(eqn: JaxprEqn, fields: Sequence[FieldMap | None]) -> list[FieldMap | None]:
+    """Return the fields of an equation's results.
 
     Args:
       eqn: the equation.
-      seen: by its operands; None for what does not depend on the input.
+      fields: the fields of its operands; None for one that does not depend on the input.
     """
-    if all(own is None for own in seen):
+    if all(field_map is None for field_map in fields):
         return [None] * len(eqn.outvars)
     name = eqn.primitive.name
     if name in CALLS:
         (inner,) = jaxprs_in_params(eqn.params)
-        return seen_inside(inner, seen)
-    if name in PIXELWISE:
-        own = joined(seen)
+        return propagate_jaxpr(inner, fields)
+    if name in ELEMENTWISE:
+        result = union(fields)
     elif name.startswith("reduce_window"):
-        own = _windowed(eqn, seen)
+        result = _reduce_window(eqn, fields)
     elif name.startswith(("reduce_", "argm")):
-        own = axes.reduced(eqn, seen)
+        result = axis_rules.reduce(eqn, fields)
     else:
-        own = RULES[name](eqn, seen) if name in RULES else {}
-    return [own] * len(eqn.outvars)
+        result = RULES[name](eqn, fields) if name in RULES else {}
+    return [result] * len(eqn.outvars)
 
 
-def seen_inside(jaxpr: Jaxpr, seen: Sequence[Seen | None]) -> list[Seen | None]:
-    """What the results of a program see, by what its inputs see."""
-    known = dict(zip(jaxpr.invars, seen, strict=True))
-    of = lambda v: None if isinstance(v, Literal) else known.get(v)
+def propagate_jaxpr(jaxpr: Jaxpr, fields: Sequence[FieldMap | None]) -> list[FieldMap | None]:
+    """Return the fields of a program's outputs, given those of its inputs."""
+    known = dict(zip(jaxpr.invars, fields, strict=True))
+    read = lambda v: None if isinstance(v, Literal) else known.get(v)
     for eqn in jaxpr.eqns:
-        known |= zip(eqn.outvars, seen_by_results(eqn, [*map(of, eqn.invars)]), strict=True)
-    return [*map(of, jaxpr.outvars)]
+        known |= zip(eqn.outvars, propagate(eqn, [*map(read, eqn.invars)]), strict=True)
+    return [*map(read, jaxpr.outvars)]
 
 
-def _convolved(eqn: JaxprEqn, seen: Sequence[Seen | None]) -> Seen:
+def _conv(eqn: JaxprEqn, fields: Sequence[FieldMap | None]) -> FieldMap:
     window, x = eqn.params["window"], shape_of(eqn.invars[0])
-    if seen[0] is None or seen[1] is not None:  # the kernel has seen something
+    if fields[0] is None or fields[1] is not None:  # the kernel depends on the input
         return {}
-    return through_window(placed(seen[0], x, range(2, 2 + window.rank)), window)
+    return apply_window(match_axes(fields[0], x, range(2, 2 + window.rank)), window)
 
 
-def _convolved_by_lax(eqn: JaxprEqn, seen: Sequence[Seen | None]) -> Seen:
+def _conv_general_dilated(eqn: JaxprEqn, fields: Sequence[FieldMap | None]) -> FieldMap:
     (x, kernel), params = map(shape_of, eqn.invars), eqn.params
     numbers = params["dimension_numbers"]
-    if seen[0] is None or seen[1] is not None:
+    if fields[0] is None or fields[1] is not None:
         return {}
     space = numbers.lhs_spec[2:]
     window = Window(
@@ -70,16 +71,15 @@ def _convolved_by_lax(eqn: JaxprEqn, seen: Sequence[Seen | None]) -> Seen:
         input_dilation=tuple(params["lhs_dilation"]),
     )
     outputs = dict(zip(space, numbers.out_spec[2:], strict=True))
-    return moved(through_window(placed(seen[0], x, space), window), outputs.get)
+    return move_axes(apply_window(match_axes(fields[0], x, space), window), outputs.get)
 
 
-def _windowed(eqn: JaxprEqn, seen: Sequence[Seen | None]) -> Seen:
-    """Pooling, whose window has an entry for every axis of the array."""
-    params = eqn.params
+def _reduce_window(eqn: JaxprEqn, fields: Sequence[FieldMap | None]) -> FieldMap:
+    params = eqn.params  # the window has an entry for every axis of the array
     return {
         axis: (
             dim,
-            field.through(
+            field.apply_window(
                 params["window_dimensions"][dim],
                 params["window_strides"][dim],
                 params["window_dilation"][dim],
@@ -87,41 +87,47 @@ def _windowed(eqn: JaxprEqn, seen: Sequence[Seen | None]) -> Seen:
                 params["base_dilation"][dim],
             ),
         )
-        for axis, (dim, field) in joined(seen).items()
+        for axis, (dim, field) in union(fields).items()
     }
 
 
-def _padded(eqn: JaxprEqn, seen: Sequence[Seen | None]) -> Seen:
-    if seen[0] is None or seen[1] is not None:
+def _pad(eqn: JaxprEqn, fields: Sequence[FieldMap | None]) -> FieldMap:
+    if fields[0] is None or fields[1] is not None:
         return {}
     config = eqn.params["padding_config"]
     return {
-        axis: (dim, field.through(before=config[dim][0], gap=config[dim][2] + 1))
-        for axis, (dim, field) in seen[0].items()
+        axis: (
+            dim,
+            field.apply_window(padding=config[dim][0], input_dilation=config[dim][2] + 1),
+        )
+        for axis, (dim, field) in fields[0].items()
     }
 
 
-def _sliced(eqn: JaxprEqn, seen: Sequence[Seen | None]) -> Seen:
+def _slice(eqn: JaxprEqn, fields: Sequence[FieldMap | None]) -> FieldMap:
     start, strides = eqn.params["start_indices"], eqn.params["strides"]
     return {
-        axis: (dim, field.through(stride=strides[dim] if strides else 1, before=-start[dim]))
-        for axis, (dim, field) in (seen[0] or {}).items()
+        axis: (
+            dim,
+            field.apply_window(stride=strides[dim] if strides else 1, padding=-start[dim]),
+        )
+        for axis, (dim, field) in (fields[0] or {}).items()
     }
 
 
-def _concatenated(eqn: JaxprEqn, seen: Sequence[Seen | None]) -> Seen:
-    """Along space, the longest part keeps its place and the others are its border."""
-    along = eqn.params["dimension"]
-    if not any(dim == along for own in seen for dim, _ in (own or {}).values()):
-        return joined(seen)
-    sizes = [shape_of(part)[along] for part in eqn.invars]
+def _concatenate(eqn: JaxprEqn, fields: Sequence[FieldMap | None]) -> FieldMap:
+    """Treat what is joined to the longest part along a spatial axis as its border."""
+    dimension = eqn.params["dimension"]
+    if not any(dim == dimension for part in fields for dim, _ in (part or {}).values()):
+        return union(fields)
+    sizes = [shape_of(part)[dimension] for part in eqn.invars]
     longest = sizes.index(max(sizes))
     if 2 * sizes[longest] <= sum(sizes):
         return {}
     before = sum(sizes[:longest])
     return {
-        axis: (dim, field.through(before=before) if dim == along else field)
-        for axis, (dim, field) in (seen[longest] or {}).items()
+        axis: (dim, field.apply_window(padding=before) if dim == dimension else field)
+        for axis, (dim, field) in (fields[longest] or {}).items()
     }
 
 
@@ -129,24 +135,26 @@ CALLS = {
     "checkpoint", "closed_call", "custom_jvp_call", "custom_vjp_call", "jit", "pjit", "remat",
     "remat2",
 }  # fmt: skip
-PIXELWISE = (ELEMENTWISE_PRIMITIVES - CALLS) | {"jconv_mark", "name", "reduce_precision", "reshard"}
-RULES = {
-    conv_p.name: _convolved,
-    "conv_general_dilated": _convolved_by_lax,
-    "pad": _padded,
-    "slice": _sliced,
-    "concatenate": _concatenated,
-    "broadcast_in_dim": axes.broadcast,
-    "transpose": axes.transposed,
-    "reshape": axes.reshaped,
-    "squeeze": axes.squeezed,
-    "dot_general": axes.multiplied,
-    "gather": axes.gathered,
-    "split": axes.unless_along("axis"),
-    "rev": axes.unless_along("dimensions"),
-    "sort": axes.unless_along("dimension"),
+ELEMENTWISE = (ELEMENTWISE_PRIMITIVES - CALLS) | {
+    "jconv_mark", "name", "reduce_precision", "reshard",
+}  # fmt: skip
+RULES: Mapping[str, axis_rules.Rule] = {
+    conv_p.name: _conv,
+    "conv_general_dilated": _conv_general_dilated,
+    "pad": _pad,
+    "slice": _slice,
+    "concatenate": _concatenate,
+    "broadcast_in_dim": axis_rules.broadcast_in_dim,
+    "transpose": axis_rules.transpose,
+    "reshape": axis_rules.reshape,
+    "squeeze": axis_rules.squeeze,
+    "dot_general": axis_rules.dot_general,
+    "gather": axis_rules.gather,
+    "split": axis_rules.mixes("axis"),
+    "rev": axis_rules.mixes("dimensions"),
+    "sort": axis_rules.mixes("dimension"),
     **{
-        f"cum{kind}": axes.unless_along("axis")
+        f"cum{kind}": axis_rules.mixes("axis")
         for kind in ("sum", "prod", "max", "min", "logsumexp")
     },
 }

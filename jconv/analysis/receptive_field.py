@@ -1,4 +1,4 @@
-"""The receptive field of an output: which pixels of the input it sees, along each axis."""
+"""Theoretical receptive fields: which input pixels an array depends on, along each axis."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from jconv._core.geometry import Window
 
 
 @dataclass(frozen=True)
-class Field:
-    """What output `o` sees along one axis: inputs `o * jump + low` to `o * jump + high`.
+class AxisField:
+    """Receptive field along one axis.
+
+    Output `o` depends on no inputs outside of `o * jump + low` to `o * jump + high`.
 
     Reference: Araujo, Norris & Sim, "Computing Receptive Fields of Convolutional Neural Networks"
     (2019).
@@ -23,49 +25,54 @@ class Field:
 
     @property
     def size(self) -> int:
-        """Pixels of the input from the first to the last that is seen."""
+        """Pixels from the first to the last, both counted."""
         return math.floor(self.high) - math.ceil(self.low) + 1
 
-    def through(
-        self, taps: int = 1, stride: int = 1, dilation: int = 1, before: int = 0, gap: int = 1
-    ) -> Field:
-        """What an output of a window sees, if its inputs see this.
+    def apply_window(
+        self,
+        taps: int = 1,
+        stride: int = 1,
+        dilation: int = 1,
+        padding: int = 0,
+        input_dilation: int = 1,
+    ) -> AxisField:
+        """Return the field of a window's outputs, whose inputs have this field.
 
         Args:
-          taps: of the window.
+          taps: taps of the window.
           stride: inputs between neighbouring outputs.
           dilation: inputs between neighbouring taps.
-          before: pixels padded before the first input; negative crops.
-          gap: pixels from one input to the next, with zeros between them.
+          padding: pixels padded before the first input; a negative number crops.
+          input_dilation: distance between neighbouring inputs after zeros are put between them.
         """
         reach = (taps - 1) * dilation
-        return Field(
-            jump=self.jump * stride / gap,
-            low=self.low - self.jump * before / gap,
-            high=self.high + self.jump * (reach - before) / gap,
+        return AxisField(
+            jump=self.jump * stride / input_dilation,
+            low=self.low - self.jump * padding / input_dilation,
+            high=self.high + self.jump * (reach - padding) / input_dilation,
         )
 
-    def __or__(self, other: Field) -> Field:
-        """What is seen by looking at both."""
-        return Field(
+    def __or__(self, other: AxisField) -> AxisField:
+        """Return the smallest field that contains both."""
+        return AxisField(
             jump=max(self.jump, other.jump),
             low=min(self.low, other.low),
             high=max(self.high, other.high),
         )
 
 
-# For each spatial axis of the input: the axis of the array that it lies along, and the field there.
-# Empty where everything is seen.
-Seen = dict[int, tuple[int, Field]]
+# The receptive field of an array: for each spatial axis of the network's input, the axis of the
+# array that corresponds to it, and the field along it. An empty map is the whole input. Functions
+# take None for an array that does not depend on the input at all.
+FieldMap = dict[int, tuple[int, AxisField]]
 
 
-def through_window(seen: Seen, window: Window) -> Seen:
-    """What the outputs of a window see, whose inputs see this."""
-    found = {}
-    for i, (axis, (dim, field)) in enumerate(sorted(seen.items())):
-        found[axis] = (
+def apply_window(fields: FieldMap, window: Window) -> FieldMap:
+    """Return the fields of a window's outputs, given those of its inputs."""
+    return {
+        axis: (
             dim,
-            field.through(
+            field.apply_window(
                 window.taps[i],
                 window.stride[i],
                 window.dilation[i],
@@ -73,37 +80,54 @@ def through_window(seen: Seen, window: Window) -> Seen:
                 window.input_dilation[i],
             ),
         )
-    return found
+        for i, (axis, (dim, field)) in enumerate(sorted(fields.items()))
+    }
 
 
-def placed(seen: Seen, shape: Sequence[int], dims: Sequence[int]) -> Seen:
-    """The same if its axes lie along `dims`, in order; a single pixel may lie along any of them."""
-    fits = len(seen) == len(dims) and all(
-        dim == own or (dim < len(shape) and shape[dim] == shape[own] == 1)
-        for dim, (_, (own, _)) in zip(dims, sorted(seen.items()), strict=True)
+def match_axes(fields: FieldMap, shape: Sequence[int], dims: Sequence[int]) -> FieldMap:
+    """Return `fields` along the array axes `dims`, or the whole input if they lie along others.
+
+    Axes of size one are interchangeable.
+
+    Args:
+      fields: the fields of an array.
+      shape: the array's shape.
+      dims: array axes, in the order of the input's spatial axes.
+    """
+    fits = len(fields) == len(dims) and all(
+        dim == current or (dim < len(shape) and shape[dim] == shape[current] == 1)
+        for dim, (_, (current, _)) in zip(dims, sorted(fields.items()), strict=True)
     )
     if not fits:
         return {}
-    return {axis: (dims[i], field) for i, (axis, (_, field)) in enumerate(sorted(seen.items()))}
+    return {axis: (dims[i], field) for i, (axis, (_, field)) in enumerate(sorted(fields.items()))}
 
 
-def joined(seen: Sequence[Seen | None]) -> Seen:
-    """What is seen by looking at all of these; None is what does not depend on the input."""
-    found = [own for own in seen if own is not None]
-    if len({tuple((axis, dim) for axis, (dim, _) in sorted(own.items())) for own in found}) > 1:
+def union(fields: Sequence[FieldMap | None]) -> FieldMap:
+    """Return the fields of a function of several arrays, of which one is not None.
+
+    It is the whole input where the arrays have the input's axes in different places.
+    """
+    first, *rest = [field_map for field_map in fields if field_map is not None]
+    dims = [{axis: dim for axis, (dim, _) in field_map.items()} for field_map in (first, *rest)]
+    if any(other != dims[0] for other in dims):
         return {}
-    union = found[0]
-    for other in found[1:]:
-        union = {a: (dim, field | other[a][1]) for a, (dim, field) in union.items()}
-    return union
+    for other in rest:
+        first = {axis: (dim, field | other[axis][1]) for axis, (dim, field) in first.items()}
+    return first
 
 
-def moved(seen: Seen | None, to: Callable[[int], int | None]) -> Seen:
-    """The same along other axes of the array; everything where one is lost."""
-    found: Seen = {}
-    for axis, (dim, field) in (seen or {}).items():
-        place = to(dim)
-        if place is None:
+def move_axes(fields: FieldMap | None, new_dim: Callable[[int], int | None]) -> FieldMap:
+    """Return `fields` along other axes of the array, or the whole input if an axis is lost.
+
+    Args:
+      fields: the fields of an array.
+      new_dim: returns the new position of an array axis, or None if it is mixed with others.
+    """
+    moved: FieldMap = {}
+    for axis, (dim, field) in (fields or {}).items():
+        target = new_dim(dim)
+        if target is None:
             return {}
-        found[axis] = place, field
-    return found
+        moved[axis] = target, field
+    return moved

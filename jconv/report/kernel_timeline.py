@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Num
 
 from jconv.analysis.kernel_images import (
-    Picture,
+    EmbeddedImage,
     colour_limit,
-    drawn_part,
-    kernel_picture,
+    describe_selection,
+    embed_kernels,
     scale_to_fit,
-    what_is_shown,
+    select_kernels,
 )
 from jconv.report.curves import Chart, chart
 from jconv.report.formatting import number
@@ -45,9 +45,9 @@ class Layer:
     facts: list[str]
     shown: str
     limit: str
-    sheet: Picture
-    strip: list[tuple[str, Picture]]
-    change: Picture | None
+    sheet: EmbeddedImage
+    strip: list[tuple[str, EmbeddedImage]]
+    change: EmbeddedImage | None
     moves: Chart | None
 
 
@@ -57,7 +57,7 @@ def drawn_steps(run: Run) -> list[int]:
     if not steps:
         return []
     kernels = (run.kernel(name, steps[0]) for name in run.kernel_names())
-    drawn = sum(drawn_part(kernel).size for kernel in kernels if kernel is not None)
+    drawn = sum(select_kernels(kernel).size for kernel in kernels if kernel is not None)
     return _evenly(steps, min(max(WEIGHTS // max(drawn, 1), STRIP), FRAMES))
 
 
@@ -96,12 +96,12 @@ def _layer(name: str, run: Run, steps: Sequence[int]) -> Layer | None:
         kernel = run.kernel(name, step)
         if kernel is not None and kernel.size:
             first, last = kernel if first is None else first, kernel
-            drawn[step] = drawn_part(kernel)
+            drawn[step] = select_kernels(kernel)
             moves.append((step, _relative_change(first, kernel)))
     if first is None or last is None:
         return None
     limit = colour_limit(*drawn.values())
-    draw = partial(kernel_picture, limit=limit, scale=scale_to_fit(last.shape, SIZE))
+    draw = partial(embed_kernels, limit=limit, scale=scale_to_fit(last.shape, SIZE))
     missing = np.zeros((0, 0), np.float32)
     change = _change(drawn)
     return Layer(
@@ -111,7 +111,7 @@ def _layer(name: str, run: Run, steps: Sequence[int]) -> Layer | None:
             *([_moved(first, last)] if len(drawn) > 1 else []),
             *_not_numbers(last),
         ],
-        shown=what_is_shown(last.shape),
+        shown=describe_selection(last.shape),
         limit=number(limit, 3),
         sheet=draw([drawn.get(step, missing) for step in steps]),
         strip=[(_label(step), draw([drawn[step]])) for step in _evenly(list(drawn), STRIP)],

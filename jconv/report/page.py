@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jconv.analysis.kernel_images import gradient
+from jconv.analysis.kernel_images import colour_scale
 from jconv.report import kernel_timeline as timeline
 from jconv.report import templating as html
 from jconv.report.confusion import confusion_of
@@ -67,7 +67,7 @@ def _contents(run: Run) -> dict[str, Any]:
         "moments": timeline.moments(run, steps),
         "kernels": timeline.layers(run, steps),
         "places": [step_axis(run.last_step).place(step) for step in steps],
-        "gradient": gradient(),
+        "gradient": colour_scale(),
         "network": [_network_row(layer) for layer in run.layers],
         "totals": [_total(run.layers, key) for key in ("parameters", "multiply_adds")],
         "environment": [(label(k), text(k, v)) for k, v in run.environment.items()],

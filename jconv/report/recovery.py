@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Num
 
 from jconv.analysis.kernel_images import (
-    Picture,
+    EmbeddedImage,
     colour_limit,
+    embed_kernels,
     kernel_image,
-    kernel_picture,
     scale_to_fit,
 )
 from jconv.report.formatting import number
@@ -33,7 +33,7 @@ class Matrix:
 
     title: str
     cells: list[list[tuple[str, str, bool]]]
-    picture: Picture
+    picture: EmbeddedImage
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _difference(kernel: Num[np.ndarray, "kh kw"]) -> Matrix:
 def _matrix(title: str, kernel: Num[np.ndarray, "kh kw"], limit: float) -> Matrix:
     cells = _cells(kernel, limit) if max(kernel.shape) <= CELLS else []
     scale = scale_to_fit(kernel.shape, SIZE)
-    return Matrix(title, cells, kernel_picture([kernel], limit=limit, scale=scale))
+    return Matrix(title, cells, embed_kernels([kernel], limit=limit, scale=scale))
 
 
 def _cells(kernel: Num[np.ndarray, "kh kw"], limit: float) -> list[list[tuple[str, str, bool]]]:

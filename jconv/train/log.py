@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array
 
 from jconv._core.atomic_io import atomically
-from jconv.analysis.kernel_images import image_to_save
+from jconv.analysis.kernel_images import to_pil_image
 from jconv.train.background import Beside
 from jconv.train.config import TrainConfig
 from jconv.train.run_folder import to_json
@@ -74,7 +74,7 @@ class RunLog:
 
     def _draw(self, step: int, kernels: Mapping[str, np.ndarray]) -> None:
         for path, kernel in kernels.items():
-            self._tensorboard.image(path, image_to_save(kernel), step)
+            self._tensorboard.image(path, to_pil_image(kernel), step)
             if np.isfinite(kernel).all():  # a histogram has no place for anything else
                 self._tensorboard.histogram(path, kernel, step)
 

@@ -2,13 +2,11 @@ import io
 
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from flax import nnx
 from rich.console import Console
 
 import jconv
 from jconv.analysis import summarize
-from jconv.cli import main
 
 
 def rows(summary):
@@ -28,13 +26,13 @@ def test_parallel_net():
     branches = ["blocks.0.branches.0", "blocks.0.branches.1"]
     assert table["blocks.0.concatenate"] == ((8, 8, 5), 0, 0, "5x5", branches)
     assert table["pools.0"] == ((4, 4, 5), 0, 0, "6x6", ["blocks.0.concatenate"])
-    # Two pixels of the pooled map are two apart in the image: 6 + 2 * 2.
+    # Neighbours in the pooled map are two pixels apart in the image: 6 + 2 * 2.
     assert table["blocks.1.branches.0"] == ((4, 4, 4), 184, 2880, "10x10", ["pools.0"])
     assert table["dense"] == ((10,), 170, 160, "all", ["dropout"])
 
 
 class Residual(nnx.Module):
-    """Layers from Flax, a skip connection, functions between, a parameter of its own."""
+    """Flax layers, a skip connection, functions between layers, and a parameter outside of them."""
 
     def __init__(self, rngs):
         self.first = nnx.Conv(3, 4, (3, 3), rngs=rngs)
@@ -50,25 +48,48 @@ class Residual(nnx.Module):
         return x @ self.scale[...]
 
 
-def test_any_module_of_flax():
+def test_module_of_flax_layers():
     model = Residual(nnx.Rngs(0))
     table = rows(summarize(model, (16, 16, 3)))
     assert table["first"] == ((16, 16, 4), 112, 16 * 16 * 9 * 3 * 4, "3x3", ["input"])
     assert table["norm"] == ((16, 16, 4), 8, 0, "3x3", ["first"])
-    # The pools see 2x2 and 4x4 at a stride of 2; the kernel spans 5 of their pixels.
+    # The pools have windows of 2x2 and 4x4 at a stride of 2; the kernel spans 5 of their pixels.
     assert table["second"] == ((4, 4, 4), 148, 4 * 4 * 9 * 4 * 4, "14x14", ["norm"])
     assert table["elsewhere"][:3] == ((), 16 + 56, 8 * 8 * 4 * 4)
 
 
-def test_classes_are_left_as_they_were():
-    own = {cls: vars(cls).get("__call__") for cls in (nnx.Conv, jconv.nn.Conv, Residual)}
+class Shared(nnx.Module):
+    """One layer that is called twice, and a layer with two inputs."""
+
+    def __init__(self, rngs):
+        self.conv = jconv.nn.Conv(4, 4, (3, 3), use_bias=False, rngs=rngs)
+        self.join = jconv.nn.Concatenate()
+
+    def __call__(self, x):
+        return self.join([x, self.conv(self.conv(x))])
+
+
+def test_layer_that_is_called_twice_has_its_parameters_once():
+    layers = summarize(Shared(nnx.Rngs(0)), (8, 8, 4)).layers
+    found = [(layer.name, layer.parameters, layer.receptive_field) for layer in layers]
+    assert found == [
+        ("input", 0, "1x1"),
+        ("conv", 144, "3x3"),
+        ("conv", 0, "5x5"),
+        ("join", 0, "5x5"),
+    ]
+    assert layers[-1].connected_to == ["input", "conv"]
+
+
+def test_layer_classes_are_unchanged_after_tracing():
+    calls = {cls: vars(cls).get("__call__") for cls in (nnx.Conv, jconv.nn.Conv, Residual)}
     summarize(Residual(nnx.Rngs(0)), (16, 16, 3))
-    assert own == {cls: vars(cls).get("__call__") for cls in own}
+    assert calls == {cls: vars(cls).get("__call__") for cls in calls}
     y = Residual(nnx.Rngs(0))(jnp.ones((1, 16, 16, 3)))
     assert np.isfinite(y).all()
 
 
-def test_the_same_with_laxs_convolution():
+def test_jconv_and_lax_convolutions_have_the_same_summary():
     ours = summarize(jconv.nn.Conv(4, 8, (3, 2), (2, 1), rngs=nnx.Rngs(0)), (9, 9, 4))
     theirs = summarize(nnx.Conv(4, 8, (3, 2), (2, 1), rngs=nnx.Rngs(0)), (9, 9, 4))
     assert rows(ours) == rows(theirs)
@@ -80,7 +101,17 @@ def test_input_dilation_costs_only_what_meets_a_pixel():
     assert summarize(layer, (6, 6, 2)).multiply_adds == 12 * 12 * 2 * 2 * 2 * 3
 
 
-def test_the_table_fits_a_terminal():
+def test_to_depth_merges_rows_and_keeps_the_totals():
+    net = jconv.models.ParallelNet(rngs=nnx.Rngs(0))
+    summary = summarize(net, (8, 8, 1))
+    merged = summary.to_depth(1)
+    table = rows(merged)
+    assert list(table) == ["input", "blocks", "pools", "flatten", "dropout", "dense"]
+    assert table["blocks"] == ((4, 4, 64), 22_976, 382_976, "14x14", ["input", "pools"])
+    assert (merged.parameters, merged.multiply_adds) == (summary.parameters, summary.multiply_adds)
+
+
+def test_table_fits_a_terminal_of_80_columns():
     console = Console(width=80, file=io.StringIO())
     net = jconv.models.ParallelNet(rngs=nnx.Rngs(0))
     with console.capture() as capture:
@@ -90,43 +121,24 @@ def test_the_table_fits_a_terminal():
     assert "blocks.1.branches.2" in text and "385,536" in text and "25,546" in text
 
 
-@pytest.fixture
-def printed(monkeypatch, capsys):
-    """Calls `jconv summary` in a terminal of 80 columns; returns what it prints, line by line."""
-
-    def call(*words):
-        monkeypatch.setenv("COLUMNS", "80")
-        assert main(["summary", *words]) == 0
-        lines = capsys.readouterr().out.splitlines()
-        assert max(map(len, lines)) <= 80
-        return lines
-
-    return call
+def test_repr_is_a_table():
+    summary = summarize(jconv.nn.Conv(3, 8, (5, 3), rngs=nnx.Rngs(0)), (9, 9, 3))
+    above, header, _, _, kind, row, conv, _, total = repr(summary).splitlines()
+    assert header.split()[:3] == ["layer", "output", "parameters"] and above.split() == [
+        "receptive"
+    ]
+    assert kind.split() == ["Input"] and conv.split() == ["Conv", "5x3"]
+    assert row.split() == ["model", "9x9x8", "368", "29,160", "5x3", "input"]
+    assert total.split() == ["total", "368", "29,160"]
 
 
-def row_of(lines, name):
-    """The words of a layer's row."""
-    return next(words for line in lines if (words := line.split()) and words[0] == name)
+def test_html_holds_the_same_table():
+    html = summarize(jconv.nn.Conv(3, 8, (5, 3), rngs=nnx.Rngs(0)), (9, 9, 3))._repr_html_()
+    assert html.startswith("<pre ")
+    assert all(text in html for text in ("multiply-adds", "Conv 5x3", "9x9x8", "29,160", "total"))
 
 
-def test_the_command_on_a_published_network(printed):
-    lines = printed("googlenet")
-    assert row_of(lines, "conv1")[1:4] == ["112x112x64", "9,536", "118,013,952"]
-    # 192 channels to 64; 96, 128 of 3x3; 16, 32 of 3x3; 32: 155,136 weights, and 736 of norms.
-    assert row_of(lines, "inception3a")[1:5] == ["28x28x256", "155,872", "121,626,624", "43x43"]
-    assert row_of(lines, "pool")[-2:] == ["all", "inception5b"]
-    assert row_of(lines, "total")[1:] == ["6,624,904", "1,498,376,192"]
-    assert any("batch_norm=True" in line for line in lines)
-
-
-def test_the_command_at_another_size_and_depth(printed, capsys):
-    lines = printed("googlenet", "--size", "65", "--depth", "2")
-    assert row_of(lines, "conv1.conv")[1] == "33x33x64"
-    assert row_of(lines, "conv1.norm")[-1] == "conv"
-    assert row_of(lines, "inception5b.join")[1] == "2x2x1024"
-    assert main(["summary", "googlenet", "--size", "14"]) == 2
-    assert "`--size` must be at least 15 for googlenet. Received: 14." in capsys.readouterr().err
-
-
-def test_the_command_tells_the_origin(printed):
-    assert any("origin='tensorflow'" in line for line in printed("efficientnet_lite0"))
+def test_options_stand_below_the_table():
+    summary = summarize(jconv.nn.Conv(3, 8, (1, 1), rngs=nnx.Rngs(0)), (9, 9, 3))
+    made = type(summary)(summary.layers, 32, 1944, build_options={"origin": "[torch]"})
+    assert repr(made).splitlines()[-1].split() == ["options:", "origin='[torch]'"]
