@@ -49,11 +49,11 @@ def check_labels(
         raise BadFile(
             f"{where}: every class from 0 to {largest}, the largest label, must have an image. "
             f"Received: none of {', '.join(map(str, missing[:5]))}. Number the classes without "
-            "gaps, or set `num_classes`."
+            "gaps; for an .npz file, `num_classes` allows them."
         )
     if num_classes is None and largest == 0:
         raise BadFile(
             f"{where}: there must be at least two classes. Received: the label 0 for all "
-            f"{num_images} images. Use other labels, or set `num_classes`."
+            f"{num_images} images. Use other labels; for an .npz file, `num_classes` allows these."
         )
     return labels

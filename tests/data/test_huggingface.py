@@ -1,4 +1,4 @@
-"""Data sets of Hugging Face, from folders; without the package an error says what to install."""
+"""Data sets of Hugging Face, loaded from folders."""
 
 import io
 import sys
@@ -16,15 +16,15 @@ def test_error_without_the_package_says_what_to_install(monkeypatch):
         load_huggingface("mnist", size=(8, 8))
 
 
-def png(value, form="PNG"):
+def image_bytes(red, format="PNG"):
     file = io.BytesIO()
-    Image.new("RGB", (12, 9), (value, 0, 0)).save(file, form)
+    Image.new("RGB", (12, 9), (red, 0, 0)).save(file, format)
     return file.getvalue()
 
 
 @pytest.fixture
-def save(tmp_path):
-    """Writes a data set of 20 pictures to learn from and 6 to test on."""
+def write_dataset(tmp_path):
+    """A function that writes 20 training and 6 test images and returns their folder."""
     datasets = pytest.importorskip("datasets")
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
@@ -34,7 +34,7 @@ def save(tmp_path):
             picture=datasets.Image(),
             kind=datasets.ClassLabel(names=list(names)) if names else datasets.Value("int64"),
         )
-        images = images or [png(100 * (i % 2)) for i in range(20)]
+        images = images or [image_bytes(100 * (i % 2)) for i in range(20)]
         labels = labels or [i % 2 for i in range(20)]
         cells = [{"bytes": content, "path": None} for content in images]
         folder = tmp_path / "data"
@@ -48,55 +48,59 @@ def save(tmp_path):
     return write
 
 
-WHERE = dict(size=(9, 12), image="picture", label="kind")
+OPTIONS = dict(size=(9, 12), image="picture", label="kind")
 
 
-def test_it_comes_as_numbers(save):
-    path = save()
-    data = load_huggingface(path, **WHERE)
+def test_data_set_is_loaded_as_scaled_floats_with_integer_labels(write_dataset):
+    path = write_dataset()
+    data = load_huggingface(path, **OPTIONS)
     assert [len(part) for part in (data.train, data.validation, data.test)] == [18, 2, 6]
     assert data.input_shape == (9, 12, 3) and data.classes == ("cat", "dog") and data.outputs == 2
     np.testing.assert_allclose(
         data.train.inputs[:, 0, 0, 0], 100 * data.train.targets / 127.5 - 1, atol=1e-6
     )
-    lazy = load_huggingface(path, **WHERE, memory=1000)
+    lazy = load_huggingface(path, **OPTIONS, memory=1000)
     assert not isinstance(lazy.train, Examples) and not isinstance(lazy.test, Examples)
     np.testing.assert_array_equal(lazy.train.take(np.arange(18)).inputs, data.train.inputs)
-    one = load_huggingface(path, **WHERE, test_split=None)
-    assert [len(part) for part in (one.train, one.validation, one.test)] == [14, 2, 4]
+    single = load_huggingface(path, **OPTIONS, test_split=None)
+    assert [len(part) for part in (single.train, single.validation, single.test)] == [14, 2, 4]
 
 
-def test_what_save_to_disk_wrote(save, tmp_path):
+def test_data_set_saved_by_save_to_disk_is_loaded(write_dataset, tmp_path):
     datasets = pytest.importorskip("datasets")
-    path = save()
+    path = write_dataset()
     datasets.load_dataset(path).save_to_disk(tmp_path / "saved")
-    expected, found = (load_huggingface(p, **WHERE) for p in (path, str(tmp_path / "saved")))
-    np.testing.assert_array_equal(found.train.inputs, expected.train.inputs)
+    expected, saved = (load_huggingface(p, **OPTIONS) for p in (path, str(tmp_path / "saved")))
+    np.testing.assert_array_equal(saved.train.inputs, expected.train.inputs)
     with pytest.raises(BadFile, match="with a split 'tset'"):
-        load_huggingface(str(tmp_path / "saved"), **WHERE, split="tset")
-    datasets.load_dataset(path, split="train").save_to_disk(tmp_path / "one")
+        load_huggingface(str(tmp_path / "saved"), **OPTIONS, split="tset")
+    datasets.load_dataset(path, split="train").save_to_disk(tmp_path / "single")
     with pytest.raises(BadFile, match="with a split 'test'"):
-        load_huggingface(str(tmp_path / "one"), **WHERE)
-    one = load_huggingface(str(tmp_path / "one"), **WHERE, test_split=None)
-    assert len(one.train) == 14
+        load_huggingface(str(tmp_path / "single"), **OPTIONS)
+    single = load_huggingface(str(tmp_path / "single"), **OPTIONS, test_split=None)
+    assert len(single.train) == 14
 
 
-def test_a_picture_that_is_none(save):
+def test_undecodable_image_is_refused_with_its_row(write_dataset):
     with pytest.raises(BadFile, match=r"'train', row 3: must be a PNG or JPEG"):
-        load_huggingface(save([png(0)] * 3 + [b"%!PS"] + [png(0)] * 16), **WHERE)
+        load_huggingface(
+            write_dataset([image_bytes(0)] * 3 + [b"%!PS"] + [image_bytes(0)] * 16), **OPTIONS
+        )
 
 
-def test_pictures_that_are_skipped(save):
+def test_undecodable_image_is_skipped_within_the_limit(write_dataset):
     with pytest.warns(UserWarning, match="row 8: must be a PNG or JPEG"):
         data = load_huggingface(
-            save([png(0)] * 8 + [b"%!PS"] + [png(0)] * 11), **WHERE, max_skipped=1
+            write_dataset([image_bytes(0)] * 8 + [b"%!PS"] + [image_bytes(0)] * 11),
+            **OPTIONS,
+            max_skipped=1,
         )
     assert len(data.train) + len(data.validation) == 19
 
 
-def test_a_picture_in_another_format(save):
+def test_other_image_formats_are_refused(write_dataset):
     with pytest.raises(BadFile, match="row 0: must be a PNG or JPEG"):
-        load_huggingface(save([png(0, "TIFF")] * 20), **WHERE)
+        load_huggingface(write_dataset([image_bytes(0, "TIFF")] * 20), **OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -108,25 +112,25 @@ def test_a_picture_in_another_format(save):
         (dict(test_split="tset"), "with a split 'tset'"),
     ],
 )
-def test_columns_and_splits_of_other_names(options, expected, save):
-    path = save()
+def test_missing_columns_and_splits_are_refused(options, expected, write_dataset):
+    path = write_dataset()
     with pytest.raises(BadFile, match=expected):
-        load_huggingface(path, **WHERE | options)
+        load_huggingface(path, **OPTIONS | options)
 
 
-def test_labels_out_of_range(save):
+def test_labels_out_of_range_are_refused(write_dataset):
     with pytest.raises(BadFile, match="from 0 to 1. Received: -1"):
-        load_huggingface(save(labels=[-1] + [0] * 19), **WHERE)
+        load_huggingface(write_dataset(labels=[-1] + [0] * 19), **OPTIONS)
 
 
-def test_a_class_that_no_picture_has(save):
+def test_class_without_images_is_refused(write_dataset):
     with pytest.raises(BadFile, match="must have an image. Received: none of 1"):
-        load_huggingface(save(labels=[0, 2] * 10, names=None), **WHERE)
+        load_huggingface(write_dataset(labels=[0, 2] * 10, names=None), **OPTIONS)
 
 
-def test_a_folder_that_is_none(tmp_path):
+def test_code_in_a_folder_is_not_run(tmp_path):
     pytest.importorskip("datasets")
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "data.py").write_text("raise SystemExit('it was run')")
+    (tmp_path / "data" / "data.py").write_text("raise SystemExit('code in the folder was run')")
     with pytest.raises(BadFile, match="must be a data set that `datasets` loads"):
-        load_huggingface(str(tmp_path / "data"), **WHERE)
+        load_huggingface(str(tmp_path / "data"), **OPTIONS)

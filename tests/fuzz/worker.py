@@ -1,6 +1,6 @@
-"""Reads the files that it is told of, in a process of its own, with little memory.
+"""Reads files in a separate process with limited memory.
 
-`OK`, `REFUSED` or `FAILED` and why, a line for each line of its input.
+For each path on its input, it prints one line: `OK`, `REFUSED` or `FAILED`, and the error.
 """
 
 import resource
@@ -13,11 +13,11 @@ from jconv.data.image_decoding import decode_image
 from jconv.data.npz import load_npz, read_npz
 from jconv.data.safe_io import open_file
 
-MOST_MORE = 2**30  # bytes of memory, beside those that it begins with
+MAX_MEMORY = 2**30  # bytes, in addition to what the process uses after its start
 
 
 def read(path):
-    """Reads a file as its name says."""
+    """Read a file with the reader for its suffix."""
     if path.suffix == ".npz":
         read_npz(path, ["floats"])
         load_npz(path)
@@ -30,13 +30,13 @@ def read(path):
 
 
 def main():
-    """Answers until its input ends."""
+    """Read the valid files of the command line, then the files of the input until it ends."""
     warnings.simplefilter("ignore")
-    for path in sys.argv[1:]:  # what is loaded at first use is part of the baseline
+    for path in sys.argv[1:]:  # modules loaded at first use are not counted in the limit
         read(Path(path))
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + MOST_MORE
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    limit = pages * resource.getpagesize() + MAX_MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     print("READY", flush=True)
     for line in sys.stdin:
         try:
