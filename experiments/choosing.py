@@ -12,7 +12,7 @@ from typing import Annotated
 
 import tyro
 
-from jconv.selection.choose import choose
+from jconv.selection.select import select_algorithm
 from jconv.selection.tuning_table import read_table
 
 
@@ -32,7 +32,7 @@ def main(table: Annotated[Path, tyro.conf.Positional], rounds: int = 4) -> None:
         took = []
         for problem in fresh:
             start = time.perf_counter()
-            choose(problem, "cpu")
+            select_algorithm(problem, "cpu")
             took.append(1e6 * (time.perf_counter() - start))
         if n:
             print(f"median {statistics.median(took):.1f} us, mean {statistics.mean(took):.1f} us")

@@ -27,15 +27,14 @@ if TYPE_CHECKING:
     from jconv.algorithms import Im2col as Im2col
     from jconv.algorithms import OverlapAdd as OverlapAdd
     from jconv.algorithms import Phases as Phases
-    from jconv.algorithms import Separable as Separable
     from jconv.algorithms import Split as Split
     from jconv.algorithms import Winograd as Winograd
     from jconv.algorithms import Xla as Xla
     from jconv.functional.conv import conv as conv
-    from jconv.functional.conv import conv_general_dilated as conv_general_dilated
-    from jconv.functional.conv import depthwise_conv as depthwise_conv
+    from jconv.functional.lax_compat import conv_general_dilated as conv_general_dilated
+    from jconv.functional.depthwise_conv import depthwise_conv as depthwise_conv
     from jconv.functional.conv import output_shape as output_shape
-    from jconv.functional.conv import separable_conv as separable_conv
+    from jconv.functional.separable_conv import separable_conv as separable_conv
     from jconv.functional.conv_local import conv_local as conv_local
     from jconv.functional.conv_transpose import conv_transpose as conv_transpose
     from jconv.functional.deform_conv import deform_conv as deform_conv
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
     from jconv.selection.plan import Plan as Plan
     from jconv.transforms.accelerate import accelerate as accelerate
     from jconv.transforms.accelerate import accelerated as accelerated
-    from jconv.transforms.choosing import choose as choose
+    from jconv.selection.choose import choose as choose
     from jconv.transforms.inspect import inspect as inspect
     from jconv.transforms.tune import tune as tune
     from jconv.walkthrough import walkthrough as walkthrough
@@ -64,27 +63,26 @@ _DEFINED_IN = {
     "OverlapAdd": "jconv.algorithms",
     "Phases": "jconv.algorithms",
     "Plan": "jconv.selection.plan",
-    "Separable": "jconv.algorithms",
     "Split": "jconv.algorithms",
     "Winograd": "jconv.algorithms",
     "Xla": "jconv.algorithms",
     "accelerate": "jconv.transforms.accelerate",
     "accelerated": "jconv.transforms.accelerate",
     "avg_pool": "jconv.functional.pooling",
-    "choose": "jconv.transforms.choosing",
+    "choose": "jconv.selection.choose",
     "conv": "jconv.functional.conv",
-    "conv_general_dilated": "jconv.functional.conv",
+    "conv_general_dilated": "jconv.functional.lax_compat",
     "conv_local": "jconv.functional.conv_local",
     "conv_transpose": "jconv.functional.conv_transpose",
     "deform_conv": "jconv.functional.deform_conv",
-    "depthwise_conv": "jconv.functional.conv",
+    "depthwise_conv": "jconv.functional.depthwise_conv",
     "fold": "jconv.functional.patches",
     "inspect": "jconv.transforms.inspect",
     "lp_pool": "jconv.functional.pooling",
     "max_pool": "jconv.functional.pooling",
     "output_shape": "jconv.functional.conv",
     "output_size": "jconv._core.geometry",
-    "separable_conv": "jconv.functional.conv",
+    "separable_conv": "jconv.functional.separable_conv",
     "tune": "jconv.transforms.tune",
     "unfold": "jconv.functional.patches",
     "walkthrough": "jconv.walkthrough",

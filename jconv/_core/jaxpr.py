@@ -1,4 +1,4 @@
-"""Multiply-adds, counted on a traced program."""
+"""Reading traced programs: their multiply-adds, and whether they act on each number alone."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax.extend.core import Jaxpr, JaxprEqn, Literal, jaxprs_in_params
 
 from jconv._core.problem import Problem
-from jconv.functional.primitive import conv_p
+
+CONV_PRIMITIVE_NAME = "jconv_conv"  # of the primitive in `jconv.functional.primitive`
 
 
 def multiply_adds(jaxpr: Jaxpr) -> int:
@@ -24,7 +25,7 @@ def multiply_adds(jaxpr: Jaxpr) -> int:
 def of_equation(eqn: JaxprEqn) -> int:
     """Products that one equation sums."""
     match eqn.primitive.name:
-        case conv_p.name:
+        case name if name == CONV_PRIMITIVE_NAME:
             x, kernel = (variable.aval for variable in eqn.invars)
             return Problem.of(x, kernel, eqn.params["window"]).multiply_adds
         case "conv_general_dilated":

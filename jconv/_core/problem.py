@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import jax
@@ -113,6 +113,41 @@ class Problem:
         x, kernel, y = self.sizes
         return (x + kernel) * self.dtype.itemsize + y * (self.result or self.dtype).itemsize
 
+    def input_gradient(self) -> Problem:
+        """Return the problem of the derivative in the input."""
+        return replace(
+            self,
+            window=self.window.input_gradient(),
+            inputs=self.outputs,
+            outputs=self.inputs,
+            dtype=self._cotangent_dtype,
+            result=self.dtype,
+        )
+
+    def kernel_gradient(self) -> Problem:
+        """Return the problem of the derivative in the kernel.
+
+        The images of the input take the place of its channels, and the cotangent takes the place
+        of the kernel.
+        """
+        return replace(
+            self,
+            window=self.window.kernel_gradient(),
+            images=self.inputs,
+            inputs=self.images,
+            dtype=self._cotangent_dtype,
+            result=self.dtype,
+            symbolic=(self.symbolic[0], False),
+        )
+
+    @property
+    def _cotangent_dtype(self) -> jnp.dtype:
+        """The dtype in which the cotangent of the output meets an operand."""
+        y = self.result or self.dtype
+        if not issubdtype(self.dtype, jnp.complexfloating) and issubdtype(y, jnp.complexfloating):
+            y = jnp.finfo(y).dtype  # The real part alone reaches a real operand.
+        return meeting_dtype(self.dtype, y)
+
     @property
     def itemsize(self) -> int:
         """Bytes of a number while it is worked on."""
@@ -146,3 +181,15 @@ def accumulator(dtype: jnp.dtype) -> jnp.dtype:
     if jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32:
         return jnp.dtype(jnp.float32)
     return jnp.dtype(dtype)
+
+
+def meeting_dtype(first: jnp.dtype, second: jnp.dtype) -> jnp.dtype:
+    """Return the dtype in which operands of two dtypes are multiplied.
+
+    A cotangent may be wider or narrower than the operand that it meets, also where the caller has
+    forbidden JAX to promote dtypes implicitly.
+    """
+    if first == second:
+        return first
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.promote_types(accumulator(first), accumulator(second))

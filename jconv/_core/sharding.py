@@ -14,7 +14,7 @@ from jax.core import ShapedArray
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 
-def varying_alike(*arrays: jax.Array) -> list[jax.Array]:
+def unify_varying_axes(*arrays: jax.Array) -> list[jax.Array]:
     """Inside of `shard_map`, marks each array as different on every device where one of them is.
 
     The mark's transpose is the sum over devices, without which the gradient of a kernel that all
@@ -67,7 +67,7 @@ def may_split_space(x: ShapedArray, spread: bool) -> bool:
     return spread
 
 
-def placed_like(array: jax.Array, aval: ShapedArray) -> jax.Array:
+def reshard_like(array: jax.Array, aval: ShapedArray) -> jax.Array:
     """A cotangent, split over the mesh as what it is the cotangent of."""
     return jax.sharding.reshard(array, aval.sharding) if _explicit_axes(aval) else array
 

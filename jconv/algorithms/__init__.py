@@ -8,7 +8,6 @@ from jconv.algorithms.fft import FFT as FFT
 from jconv.algorithms.im2col import Im2col as Im2col
 from jconv.algorithms.overlap_add import OverlapAdd as OverlapAdd
 from jconv.algorithms.phases import Phases as Phases
-from jconv.algorithms.separable import Separable as Separable
 from jconv.algorithms.split import Split as Split
 from jconv.algorithms.winograd import Winograd as Winograd
 from jconv.algorithms.xla import Xla as Xla
@@ -22,15 +21,14 @@ ALGORITHMS: dict[str, Algorithm] = {
     "overlap_add": OverlapAdd(),
     "phases": Phases(),
     "split": Split(),
-    "separable": Separable(),
 }
 
 
 def resolve_algorithm(algorithm: Any, argument: str = "algorithm") -> str | Algorithm:
-    """The algorithm that a name or a value stands for; `"auto"` stays for `selection` to decide.
+    """Return the algorithm of a name or a value; `"auto"` stays, for `jconv.selection` to decide.
 
     Raises:
-      ValueError: for anything else, naming `argument`.
+      ValueError: for anything else. The error names `argument`.
     """
     if isinstance(algorithm, Algorithm):
         return algorithm

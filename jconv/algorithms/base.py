@@ -11,7 +11,6 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jconv._core.geometry import Window
 from jconv._core.problem import Cost, Precision, Problem, issubdtype, unit_roundoff
@@ -57,24 +56,6 @@ class Algorithm(abc.ABC):
         """Why this algorithm cannot solve `problem`; None where it can."""
         return None
 
-    @property
-    def takes_any_kernel(self) -> bool:
-        """Whether it is exact for every kernel of a shape, and so for derivatives in the kernel."""
-        return True
-
-    @property
-    def reads_kernel(self) -> bool:
-        """Whether values of the kernel decide how to go on: see `for_kernel`."""
-        return False
-
-    def for_kernel(self, kernel: np.ndarray) -> Algorithm:
-        """The algorithm for one canonical kernel whose values are known.
-
-        Raises:
-          ValueError: where it cannot do that kernel.
-        """
-        return self
-
     def regime(self, problem: Problem) -> str:
         """Which of its ways of computing a problem takes; they differ in speed."""
         return "more taps than outputs" if problem.is_long else "more outputs than taps"
@@ -103,14 +84,14 @@ class Algorithm(abc.ABC):
 
 
 def check_inner(inner: Algorithm) -> None:
-    """Checks what one algorithm leaves to another, whose kernels it makes itself.
+    """Check the algorithm to which another one delegates.
 
     Raises:
-      ValueError: for what is no algorithm, or is one for some kernels only.
+      ValueError: if it is not an algorithm.
     """
-    if not isinstance(inner, Algorithm) or not inner.takes_any_kernel:
+    if not isinstance(inner, Algorithm):
         raise ValueError(
-            f"`inner` must be an algorithm for any kernel, such as `jconv.Direct()` or "
+            f"`inner` must be an algorithm, such as `jconv.Direct()` or "
             f"`jconv.ALGORITHMS['fft']`. {received('inner', inner)}"
         )
 

@@ -23,7 +23,7 @@ class Phases(DenseAlgorithm):
       inner: the algorithm of the dense convolution.
 
     Raises:
-      ValueError: for an `inner` that is no algorithm, or is one for some kernels only.
+      ValueError: for an `inner` that is not an algorithm.
     """
 
     inner: Algorithm = Xla()

@@ -39,8 +39,8 @@ class Split(Algorithm):
       unroll: convolutions written out one by one; more go into a loop.
 
     Raises:
-      ValueError: for an `inner` that is no algorithm, or is one for some kernels only, and for an
-        `unroll` that is not an int of at least 0.
+      ValueError: for an `inner` that is not an algorithm, or an `unroll` that is not an int of at
+        least 0.
     """
 
     inner: Algorithm = Xla()

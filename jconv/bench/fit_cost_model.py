@@ -26,8 +26,8 @@ from scipy.optimize import least_squares, nnls
 
 from jconv._core.problem import Problem
 from jconv.algorithms import ALGORITHMS
-from jconv.selection.choose import choice_among
 from jconv.selection.cost_model import FEATURES, CostModel, closeness, coordinates, features
+from jconv.selection.select import fastest_or_xla
 from jconv.selection.tuning_table import Seconds, read_table
 
 FEWEST = 12  # measurements that a regime must have for coefficients of its own
@@ -99,7 +99,7 @@ def regrets(model: CostModel, measured: Mapping[Problem, Seconds]) -> list[float
     found = []
     for problem, times in measured.items():
         predicted = model.seconds(problem, times)
-        chosen = choice_among(dict(sorted(predicted.items(), key=lambda item: item[1])))
+        chosen = fastest_or_xla(dict(sorted(predicted.items(), key=lambda item: item[1])))
         found.append(times[chosen] / min(times.values()))
     return found
 

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from jconv.bench.suite import PASSES, Row, as_json, geometric_mean, peak_gflops
 from jconv.profiling.race import Race
-from jconv.selection.choose import milliseconds
+from jconv.selection.choice import milliseconds
 from jconv.train.run_folder import environment
 
 PEERS = ("lax", "torch")

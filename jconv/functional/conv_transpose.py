@@ -1,30 +1,24 @@
-"""The transposed convolution: the adjoint of `jconv.conv`, a door of its own."""
+"""Transposed convolution: the exact adjoint of `jconv.conv`."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from jconv._core.conv_spec import ConvOptions, ConvSpec, make_spec
 from jconv._core.geometry import Sizes, dilated_size, resolve_padding
 from jconv._core.layout import canonical_input, canonical_kernel, from_canonical, resolve_layout
-from jconv._core.validation import MAX_DIM, per_axis
+from jconv._core.validation import MAX_DIM, as_array, check_int, check_ranks, per_axis
 from jconv.algorithms import Algorithm
-from jconv.functional.conv import beyond_border
-from jconv.functional.conv_spec import (
-    Call,
-    as_array,
-    check_ranks,
-    positive_groups,
-    resolve_call,
-    resolved,
-)
+from jconv.functional.padding import pad_border_adjoint
 from jconv.functional.primitive import convolve, transposed_kernel
-from jconv.selection.plan import Plan
+from jconv.selection.plan import Plan, Selector, make_plan
+from jconv.selection.select import make_selector
 
 
 def conv_transpose(
@@ -45,7 +39,7 @@ def conv_transpose(
     algorithm: str | Algorithm | Plan = "auto",
     tolerance: float | None = None,
 ) -> jax.Array:
-    """Runs `jconv.conv` backwards: its exact adjoint, with the same kernel and options.
+    """Apply the exact adjoint of `jconv.conv` with the same kernel and options.
 
     For every `u` and `x` of fitting sizes,
 
@@ -80,9 +74,9 @@ def conv_transpose(
       output_size: pixels of the output, in place of `output_padding`.
       dilation: pixels between neighbouring taps.
       groups: as in `jconv.conv`, like all that follow.
-      padding_mode: whose adjoint adds what the border's pixels gave to the padding back to them.
+      padding_mode: its adjoint adds the padding back to the pixels that were copied there.
       layout: of input, kernel and output, in this order.
-      flip: turn the kernel round along every spatial axis.
+      flip: reverse the kernel along every spatial axis.
       precision: as in `lax.conv_general_dilated`.
       preferred_element_type: dtype of the result.
       algorithm: the algorithm of this convolution; in a `jconv.Plan`, `forward` is this one's.
@@ -102,10 +96,7 @@ def conv_transpose(
     Array([ 1., 10.,  2., 20.,  3., 30.], dtype=float32)
     """
     x, kernel = as_array("x", x), as_array("kernel", kernel)
-    call = resolved(
-        _resolve,
-        x,
-        kernel,
+    options = TransposeOptions(
         stride=stride,
         padding=padding,
         output_padding=output_padding,
@@ -117,123 +108,152 @@ def conv_transpose(
         flip=flip,
         precision=precision,
         preferred_element_type=preferred_element_type,
-        algorithm=algorithm,
-        tolerance=tolerance,
     )
-    return _transpose(x, kernel, call)
+    spec = make_spec(x, kernel, options)
+    return _apply_transpose(x, kernel, spec, make_plan(algorithm), make_selector(tolerance))
+
+
+class TransposeOptions(NamedTuple):
+    """The options of `jconv.conv_transpose` that do not depend on the algorithm."""
+
+    stride: Any
+    padding: Any
+    output_padding: Any
+    output_size: Any
+    dilation: Any
+    groups: Any
+    padding_mode: Any
+    layout: Any
+    flip: Any
+    precision: Any
+    preferred_element_type: Any
+
+    def resolve(self, x_shape: Sizes, kernel_shape: Sizes, dtype: jnp.dtype) -> ConvSpec:
+        """Return the specification of the `jconv.conv` whose adjoint is applied.
+
+        Its window is that of the adjoint.
+
+        Raises:
+          ValueError: naming the argument, what is allowed, what was received and what to do.
+        """
+        return _resolve(self, x_shape, kernel_shape, dtype)
 
 
 def _resolve(
-    x_shape: Sizes, kernel_shape: Sizes, dtype, *, output_padding, output_size, layout, **options
-) -> Call:
-    """The call of `jconv.conv` whose adjoint is meant, its window replaced by the adjoint's."""
+    options: TransposeOptions, x_shape: Sizes, kernel_shape: Sizes, dtype: jnp.dtype
+) -> ConvSpec:
     rank = check_ranks(x_shape, kernel_shape)
-    layout = resolve_layout(layout, rank)
+    layout = resolve_layout(options.layout, rank)
     batch, feature, *space = layout.lhs_spec
     out, into, *taps = layout.rhs_spec
     if x_shape[feature] != kernel_shape[out]:
         raise ValueError(
-            f"`kernel` must give the channels that `x` has, as in the convolution that is run "
-            f"backwards: {x_shape[feature]}. Received: a kernel of shape {tuple(kernel_shape)}, "
+            f"`kernel` must give the channels that `x` has, as in the convolution whose adjoint "
+            f"is applied: {x_shape[feature]}. Received: a kernel of shape {tuple(kernel_shape)}, "
             f"which gives {kernel_shape[out]}. Swap its axes of input and output, or check "
             f"`layout`."
         )
     n, k = [x_shape[axis] for axis in space], [kernel_shape[axis] for axis in taps]
-    stride = per_axis("stride", options["stride"], rank)
-    dilation = per_axis("dilation", options["dilation"], rank)
+    stride = per_axis("stride", options.stride, rank)
+    dilation = per_axis("dilation", options.dilation, rank)
     span = tuple(map(dilated_size, k, dilation))
-    least = _least_size(n, stride, span, options["padding"])
-    size = _chosen_size(output_size, output_padding, least, stride, dilation)
+    min_size = _min_size(n, stride, span, options.padding)
+    size = _output_size(options, min_size, stride, dilation)
     if min(size) < 0:
         raise ValueError(
             f"`padding` must leave something of the output. Received: "
-            f"padding={options['padding']!r}, which leaves {size} pixels. Use less."
+            f"padding={options.padding!r}, which leaves {size} pixels. Use less."
         )
     u_shape = [0] * (rank + 2)
     u_batch, u_feature, *u_space = layout.out_spec
     u_shape[u_batch] = x_shape[batch]
-    u_shape[u_feature] = kernel_shape[into] * positive_groups(options["groups"])
+    u_shape[u_feature] = kernel_shape[into] * check_int("groups", options.groups, min=1)
     for axis, pixels in zip(u_space, size, strict=True):
         u_shape[axis] = pixels
-    forward = layout._replace(lhs_spec=layout.out_spec, out_spec=layout.lhs_spec)
-    call = resolve_call(tuple(u_shape), kernel_shape, dtype, layout=forward, input_dilation=1,
-                        may_be_empty=True, **options)  # fmt: skip
-    if output_size is not None and call.window.output != tuple(n):
+    forward = ConvOptions(
+        stride=options.stride,
+        padding=options.padding,
+        dilation=options.dilation,
+        groups=options.groups,
+        padding_mode=options.padding_mode,
+        layout=layout._replace(lhs_spec=layout.out_spec, out_spec=layout.lhs_spec),
+        flip=options.flip,
+        precision=options.precision,
+        preferred_element_type=options.preferred_element_type,
+        may_be_empty=True,
+    )
+    spec = forward.resolve(tuple(u_shape), kernel_shape, dtype)
+    if options.output_size is not None and spec.window.output != tuple(n):
         raise ValueError(
-            f"`output_size` must be one that `jconv.conv` takes to the {tuple(n)} pixels of `x`; "
-            f"the least is {tuple(least)}, and up to stride - 1 = {tuple(s - 1 for s in stride)} "
-            f"more may do. Received: output_size={output_size!r}, which it takes to "
-            f"{call.window.output}."
+            f"`output_size` must be one that `jconv.conv` takes to the {tuple(n)} pixels of `x`: "
+            f"at least {tuple(min_size)}, and at most stride - 1 = {tuple(s - 1 for s in stride)} "
+            f"more. Received: output_size={options.output_size!r}, which it takes to "
+            f"{spec.window.output}."
         )
-    return replace(call, window=call.window.input_gradient(tuple(n)))
+    return replace(spec, window=spec.window.input_gradient(tuple(n)))
 
 
-def _least_size(n, stride: Sizes, span: Sizes, padding) -> list[int]:
-    """Pixels of the output with no `output_padding`."""
+def _min_size(n, stride: Sizes, span: Sizes, padding) -> list[int]:
+    """Return the pixels of the output without `output_padding`."""
     pads = resolve_padding(padding, tuple(n), span, stride)
     if isinstance(padding, str) and padding.upper() in ("SAME", "SAME_LOWER", "CAUSAL"):
-        least = [pixels * step for pixels, step in zip(n, stride, strict=True)]
+        sizes = [pixels * step for pixels, step in zip(n, stride, strict=True)]
     else:
-        least = [
+        sizes = [
             (pixels - 1) * step + extent - sum(pair) if pixels else 0
             for pixels, step, extent, pair in zip(n, stride, span, pads, strict=True)
         ]
-    for axis, size in enumerate(least):
+    for axis, size in enumerate(sizes):
         if size > MAX_DIM:
             raise ValueError(
                 f"`stride`, `dilation` and `padding` must leave at most {MAX_DIM:,} pixels of "
                 f"output along an axis, the most that XLA counts. Received along axis {axis}: "
                 f"stride={stride[axis]}, padding={padding!r}, which make {size}. Use less of them."
             )
-    return least
+    return sizes
 
 
-def _chosen_size(output_size, output_padding, least: list[int], stride: Sizes, dilation: Sizes):
-    """Pixels of the output."""
-    rank = len(least)
-    if output_size is not None:
-        if any(per_axis("output_padding", output_padding, rank, min=0)):
+def _output_size(
+    options: TransposeOptions, min_size: list[int], stride: Sizes, dilation: Sizes
+) -> Sizes:
+    """Return the pixels of the output, from `output_size` or `output_padding`."""
+    rank = len(min_size)
+    extra = per_axis("output_padding", options.output_padding, rank, min=0)
+    if options.output_size is not None:
+        if any(extra):
             raise ValueError(
                 f"`output_padding` must be 0 where `output_size` is given. Received: "
-                f"output_padding={output_padding!r}, output_size={output_size!r}. Give one."
+                f"output_padding={options.output_padding!r}, "
+                f"output_size={options.output_size!r}. Give one."
             )
-        return per_axis("output_size", output_size, rank)
-    more = per_axis("output_padding", output_padding, rank, min=0)
-    for added, step, gap in zip(more, stride, dilation, strict=True):
+        return per_axis("output_size", options.output_size, rank)
+    for added, step, gap in zip(extra, stride, dilation, strict=True):
         if added >= max(step, gap):
             raise ValueError(
                 f"`output_padding` must be smaller than stride or dilation. Received: "
-                f"output_padding={output_padding!r} with stride={stride}, dilation={dilation}. "
-                f"Pad the result with `jnp.pad` if zeros are wanted."
+                f"output_padding={options.output_padding!r} with stride={stride}, "
+                f"dilation={dilation}. Pad the result with `jnp.pad` if zeros are wanted."
             )
-    return tuple(size + added for size, added in zip(least, more, strict=True))
+    return tuple(size + added for size, added in zip(min_size, extra, strict=True))
 
 
-@functools.partial(jax.jit, static_argnums=2, inline=True)
-def _transpose(x, kernel, call: Call):
-    u_spec, kernel_spec, x_spec = call.layout
-    x, kernel = x.astype(call.dtype), kernel.astype(call.dtype)
-    if call.flip:
+@functools.partial(jax.jit, static_argnums=(2, 3, 4), inline=True)
+def _apply_transpose(x, kernel, spec: ConvSpec, plan: Plan, selector: Selector):
+    u_spec, kernel_spec, x_spec = spec.layout
+    x, kernel = x.astype(spec.dtype), kernel.astype(spec.dtype)
+    if spec.flip:
         kernel = jnp.flip(kernel, kernel_spec[2:])
-    x = canonical_input(x, x_spec, call.groups)
-    kernel = canonical_kernel(kernel, kernel_spec, call.groups)
+    x = canonical_input(x, x_spec, spec.groups)
+    kernel = canonical_kernel(kernel, kernel_spec, spec.groups)
     u = convolve(
         x,
         transposed_kernel(kernel),
-        window=call.window,
-        **call.plan.choices,
-        tolerance=call.tolerance,
-        precision=call.precision,
-        preferred_element_type=call.preferred_element_type,
+        window=spec.window,
+        **plan.parameters,
+        selector=selector,
+        precision=spec.precision,
+        preferred_element_type=spec.preferred_element_type,
     )
-    return from_canonical(_folded_back(u, call), u_spec)
-
-
-def _folded_back(u, call: Call):
-    """The adjoint of the border that `padding_mode` makes up."""
-    if not call.mode_padding:
-        return u
-    inner = [n - sum(pair) for n, pair in zip(u.shape[2:-2], call.mode_padding, strict=True)]
-    shape = jax.ShapeDtypeStruct((*u.shape[:2], *inner, *u.shape[-2:]), u.dtype)
-    pad = functools.partial(beyond_border, added=call.mode_padding, mode=call.padding_mode)
-    return jax.linear_transpose(pad, shape)(u)[0]
+    if spec.mode_padding:
+        u = pad_border_adjoint(u, spec.mode_padding, spec.padding_mode)
+    return from_canonical(u, u_spec)

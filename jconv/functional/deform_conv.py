@@ -1,7 +1,7 @@
-"""Deformable convolution: the input says where each tap looks.
+"""Deformable convolution: each tap samples the input at an offset of its own.
 
-Every tap of every output is moved by an offset of its own, in fractions of a pixel, and what lies
-there is interpolated linearly along each axis (bilinearly in 2-D, trilinearly in 3-D):
+The offsets are fractions of a pixel. Between pixels, the input is interpolated linearly along each
+axis (bilinearly in 2-D, trilinearly in 3-D):
 
     y[n, o, f] = sum over t, c of
         x[n, o * stride + t * dilation - pad + offset[n, o, t], c] mask[n, o, t] kernel[t, c, f]
@@ -9,11 +9,11 @@ there is interpolated linearly along each axis (bilinearly in 2-D, trilinearly i
 The input is zero outside, and a sample less than one pixel beyond the border fades towards that.
 With offsets of zero this is `jconv.conv`. Without `mask` it is version 1, with it version 2.
 
-Taps are taken one at a time: each is a gather of pixels and a matrix product, added to the output
-in a loop. From 56x56x64 to 64 channels at 3x3, on 2 CPU cores, that takes 7 ms and 32 ms for all
-gradients; all taps in one gather took 23 and 200 ms and four times the memory, torchvision 68 and
-356 ms. The program does not grow with the kernel. An offset costs: `jconv.conv` is several times
-faster, so use it where nothing moves.
+Taps are computed one at a time in a loop: each is a gather of pixels and a matrix product. From
+56x56x64 to 64 channels at 3x3, on 2 CPU cores, that takes 7 ms and 32 ms for all gradients; all
+taps in one gather took 23 and 200 ms and four times the memory, torchvision 68 and 356 ms. The
+program does not grow with the kernel. `jconv.conv` is several times faster where all offsets are
+zero.
 
 References: Dai et al., "Deformable Convolutional Networks" (2017); Zhu et al., "Deformable ConvNets
 v2: More Deformable, Better Results" (2019), which adds the mask.
@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import functools
 import math
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,11 +30,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jconv._core.conv_spec import ConvOptions, ConvSpec, make_spec
 from jconv._core.geometry import Sizes
 from jconv._core.layout import canonical_input, canonical_kernel, from_canonical, spatial_sizes
 from jconv._core.problem import accumulator
-from jconv._core.sharding import varying_alike
-from jconv.functional.conv_spec import Call, as_array, resolved_call
+from jconv._core.sharding import unify_varying_axes
+from jconv._core.validation import as_array, check_divides, check_int
 
 
 def deform_conv(
@@ -45,7 +45,7 @@ def deform_conv(
     mask=None,
     *,
     stride: int | Sequence[int] = 1,
-    padding: Any = "VALID",
+    padding: Any = "SAME",
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
     offset_groups: int = 1,
@@ -53,7 +53,7 @@ def deform_conv(
     precision: Any = None,
     preferred_element_type: Any = None,
 ) -> jax.Array:
-    """Convolves with taps that are moved by `offset` and weighted by `mask`.
+    """Convolve with taps that are moved by `offset` and weighted by `mask`.
 
     Computes what `torchvision.ops.deform_conv2d` and ONNX' `DeformConv` do, in any number of
     dimensions. Their `offset` `(n, offset_groups * kh * kw * 2, ho, wo)` becomes ours by
@@ -67,12 +67,12 @@ def deform_conv(
       offset: `(n, *output, offset_groups, *taps, rank)` in every layout: pixels along each spatial
         axis, in the order of these axes (row, column).
       mask: `(n, *output, offset_groups, *taps)` in every layout; None weights all taps by one.
-      stride: as in `jconv.conv`, like all that follow, but for the default of `padding`.
+      stride: as in `jconv.conv`, like all that follow.
       padding: a name, an int, or for each axis an int or a pair (before, after). Negative padding
         moves where the taps start; offsets still reach the whole input.
       dilation: pixels between neighbouring taps.
-      groups: into how many parts the channels are split, each with its own kernels.
-      offset_groups: into how many parts the input channels are split, each with its own offsets.
+      groups: the number of groups of channels, each with its own kernels.
+      offset_groups: the number of groups of input channels, each with its own offsets.
       layout: of input, kernel and output.
       precision: as in `lax.dot_general`.
       preferred_element_type: dtype of the result; by default what input and kernel promote to.
@@ -91,36 +91,35 @@ def deform_conv(
     Array([ 5. , 10. ,  7.5,  7.5], dtype=float32)
     """
     x, kernel, offset = as_array("x", x), as_array("kernel", kernel), as_array("offset", offset)
-    call = resolved_call(
-        x,
-        kernel,
+    options = ConvOptions(
         stride=stride,
         padding=padding,
         dilation=dilation,
-        input_dilation=1,
         groups=groups,
         layout=layout,
         precision=precision,
         preferred_element_type=preferred_element_type,
     )
-    batch, feature = call.layout.lhs_spec[:2]
-    _check_offset_groups(offset_groups, x.shape[feature])
-    _check_floating(call.dtype)
-    window = call.window
-    shape = (x.shape[batch], *window.output, int(offset_groups), *window.taps)
+    spec = make_spec(x, kernel, options)
+    batch, feature = spec.layout.lhs_spec[:2]
+    offset_groups = check_int("offset_groups", offset_groups, min=1)
+    check_divides("offset_groups", offset_groups, {"input channels": x.shape[feature]})
+    _check_floating(spec.dtype)
+    window = spec.window
+    shape = (x.shape[batch], *window.output, offset_groups, *window.taps)
     _check_moves("offset", offset, (*shape, window.rank), "pixels along each spatial axis")
     if mask is not None:
         mask = as_array("mask", mask)
         _check_moves("mask", mask, shape, "a weight for each tap")
-    return _deform_conv(x, kernel, offset, mask, call)
+    return _deform_conv(x, kernel, offset, mask, spec)
 
 
 @functools.partial(jax.jit, static_argnums=4, inline=True)
-def _deform_conv(x, kernel, offset, mask, call: Call):
-    """Brings all to the order of the loop over taps, and its sum back to the caller's layout."""
-    window, lhs_spec = call.window, call.layout.lhs_spec
-    acc = accumulator(call.preferred_element_type)
-    dtype = call.dtype if accumulator(call.dtype) == acc else acc
+def _deform_conv(x, kernel, offset, mask, spec: ConvSpec):
+    """Transpose the operands for the loop over taps, and its sum to the layout of the caller."""
+    window, lhs_spec = spec.window, spec.layout.lhs_spec
+    acc = accumulator(spec.preferred_element_type)
+    dtype = spec.dtype if accumulator(spec.dtype) == acc else acc
     images, offset_groups = offset.shape[0], offset.shape[1 + window.rank]
     outputs, taps = math.prod(window.output), math.prod(window.taps)
 
@@ -130,23 +129,23 @@ def _deform_conv(x, kernel, offset, mask, call: Call):
     )
     offset = by_tap(offset.astype(_position_dtype(offset.dtype, acc)), window.rank)
     mask = None if mask is None else by_tap(mask.astype(acc))
-    kernel = canonical_kernel(kernel.astype(dtype), call.layout.rhs_spec, call.groups)
+    kernel = canonical_kernel(kernel.astype(dtype), spec.layout.rhs_spec, spec.groups)
     kernel = kernel.reshape(taps, *kernel.shape[-3:])
     corners = _corners(canonical_input(x.astype(acc), lhs_spec, offset_groups)[0])
-    y = _sum_over_taps(corners, kernel, offset, mask, spatial_sizes(x.shape, lhs_spec), call)
-    y = jnp.moveaxis(y, 0, 2).reshape(1, images, *window.output, call.groups, y.shape[-1])
-    return from_canonical(y.astype(call.preferred_element_type), call.layout.out_spec)
+    y = _sum_over_taps(corners, kernel, offset, mask, spatial_sizes(x.shape, lhs_spec), spec)
+    y = jnp.moveaxis(y, 0, 2).reshape(1, images, *window.output, spec.groups, y.shape[-1])
+    return from_canonical(y.astype(spec.preferred_element_type), spec.layout.out_spec)
 
 
-def _sum_over_taps(corners, kernel, offset, mask, space: Sizes, call: Call):
-    """Adds up each tap's samples times its slice of the kernel, to (g, n, o, f)."""
-    window = call.window
+def _sum_over_taps(corners, kernel, offset, mask, space: Sizes, spec: ConvSpec):
+    """Sum the samples of each tap times its slice of the kernel, to (g, n, o, f)."""
+    window = spec.window
     acc, dtype = corners.dtype, kernel.dtype
     _, images, _, outputs, rank = offset.shape
     starts = _grid(window.output, window.stride, [-low for low, _ in window.padding])
     steps = _grid(window.taps, window.dilation, [0] * rank)
 
-    # The backward pass takes the samples anew: to keep them takes three times as long.
+    # The backward pass recomputes the samples: keeping them takes three times as long.
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def add_tap(y, tap):
         step, kernel, offset, mask = tap
@@ -157,21 +156,21 @@ def _sum_over_taps(corners, kernel, offset, mask, space: Sizes, call: Call):
             "gnoc,gcf->gnof",
             jnp.moveaxis(sample, 2, 0).astype(dtype),
             kernel,
-            precision=call.precision,
+            precision=spec.precision,
             preferred_element_type=acc,
         )
         return y + term, None
 
-    y = jnp.zeros((call.groups, images, outputs, kernel.shape[-1]), acc)
+    y = jnp.zeros((spec.groups, images, outputs, kernel.shape[-1]), acc)
     moved = [a for a in (corners, kernel, offset, mask) if a is not None]
-    y, *_ = varying_alike(y, *moved)  # as the loop will return it
+    y, *_ = unify_varying_axes(y, *moved)  # as the loop will return it
     return lax.scan(add_tap, y, (steps, kernel, offset, mask))[0]
 
 
 def _sample(corners, position, space: Sizes):
-    """Interpolates at `position` (n, m, o, rank), in pixels; returns (n, m, o, c).
+    """Interpolate at `position` (n, m, o, rank), in pixels; return (n, m, o, c).
 
-    Of the corners (n, m, pixels, 2 ** rank * c) one row holds all that a sample needs.
+    One row of `corners` (n, m, pixels, 2 ** rank * c) holds all pixels that a sample needs.
     """
     rank, size = len(space), jnp.asarray(space, position.dtype)
     # What is outside moves to where all corners are padding, and has no derivative.
@@ -192,7 +191,7 @@ def _sample(corners, position, space: Sizes):
 
 
 def _corners(x):
-    """(n, *space, m, c) to (n, m, pixels, 2 ** rank * c): each pixel and those that follow it.
+    """Stack each pixel and those after it: (n, *space, m, c) to (n, m, pixels, 2 ** rank * c).
 
     Pixels count from -1 to `size`, so the first corner may lie before the input and all after it.
     """
@@ -207,7 +206,7 @@ def _corners(x):
 
 
 def _grid(count: Sizes, step: Sizes, start: Sequence[int]):
-    """The positions `start + i * step` of all indices `i` below `count`, as (product, rank)."""
+    """Return the positions `start + i * step` of all indices `i` below `count`, (product, rank)."""
     axes = [
         lax.broadcasted_iota(jnp.int32, count, axis) * s + first
         for axis, (s, first) in enumerate(zip(step, start, strict=True))
@@ -216,25 +215,12 @@ def _grid(count: Sizes, step: Sizes, start: Sequence[int]):
 
 
 def _position_dtype(offset: jnp.dtype, acc: jnp.dtype) -> jnp.dtype:
-    """Positions are real, and no coarser than offsets or sums: bfloat16 has no pixel 257."""
+    """Return a real dtype no coarser than offsets or sums: bfloat16 cannot represent pixel 257."""
     real = jnp.finfo(acc).dtype
     if not jnp.issubdtype(offset, jnp.floating):
         return real
     with jax.numpy_dtype_promotion("standard"):
         return jnp.promote_types(real, accumulator(offset))
-
-
-def _check_offset_groups(offset_groups, channels: int) -> None:
-    is_int = isinstance(offset_groups, numbers.Integral) and not isinstance(offset_groups, bool)
-    if not is_int or offset_groups < 1:
-        raise ValueError(
-            f"`offset_groups` must be a positive int. Received: offset_groups={offset_groups!r}."
-        )
-    if channels % offset_groups:
-        raise ValueError(
-            f"`offset_groups` must divide the input channels. Received: "
-            f"offset_groups={offset_groups} with {channels} input channels."
-        )
 
 
 def _check_floating(dtype: jnp.dtype) -> None:
@@ -246,7 +232,7 @@ def _check_floating(dtype: jnp.dtype) -> None:
 
 
 def _check_moves(name: str, array, shape: Sizes, meaning: str) -> None:
-    """Checks `offset` or `mask` against the shape that window and groups give."""
+    """Check `offset` or `mask` against the shape that window and groups imply."""
     if array.shape != shape:
         raise ValueError(
             f"`{name}` must have the shape {shape}, {meaning}: (batch, *output, offset_groups, "

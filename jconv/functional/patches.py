@@ -27,19 +27,19 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import PartitionSpec
 
+from jconv._core.conv_spec import split_padding
 from jconv._core.geometry import Pads, Sizes, Window, make_window
 from jconv._core.layout import resolve_layout, spatial_sizes
 from jconv._core.problem import accumulator
-from jconv._core.sharding import placed_like
-from jconv._core.validation import as_listed, per_axis
+from jconv._core.sharding import reshard_like
+from jconv._core.validation import as_listed, as_numbers, hashable, per_axis
 from jconv.algorithms.array_ops import extended, merged
-from jconv.functional.conv import JNP_MODES
-from jconv.functional.conv_spec import as_array, frozen, split_padding
+from jconv.functional.padding import JNP_MODES
 
 
 def unfold(
     x,
-    size: int | Sequence[int],
+    kernel_size: int | Sequence[int],
     *,
     stride: int | Sequence[int] = 1,
     padding: Any = "VALID",
@@ -47,16 +47,16 @@ def unfold(
     padding_mode: str = "zeros",
     layout: Any = None,
 ) -> jax.Array:
-    """Cuts out every window of an input: `(n, *space, c)` to `(n, *output, *size, c)`.
+    """Extract every window of an input: `(n, *space, c)` to `(n, *output, *kernel_size, c)`.
 
     `patches.reshape(n, *output, -1) @ kernel.reshape(-1, co)` is `jconv.conv(x, kernel)`. With
-    `layout="NCHW"` the patches are `(n, c, *size, *output)`, and
-    `patches.reshape(n, c * prod(size), prod(output))` is what torch's `unfold` returns. In any
-    layout the axes of `size` stand beside the channels, on the side of space.
+    `layout="NCHW"` the patches are `(n, c, *kernel_size, *output)`, and
+    `patches.reshape(n, c * prod(kernel_size), prod(output))` is what torch's `unfold` returns. In
+    layout the axes of `kernel_size` stand beside the channels, on the side of space.
 
     Args:
       x: the input, `(n, *space, c)`, or as `layout` says.
-      size: pixels of the window; one for all spatial axes, or one for each.
+      kernel_size: pixels of the window; one for all spatial axes, or one for each.
       stride: pixels between neighbouring windows.
       padding: as in `jconv.conv`.
       dilation: pixels between neighbouring pixels of a window.
@@ -75,7 +75,13 @@ def unfold(
     """
     x = as_numbers("x", x)
     window, spec = resolve_window(
-        x.shape, size, stride=stride, padding=padding, dilation=dilation, layout=layout
+        "kernel_size",
+        x.shape,
+        kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        layout=layout,
     )
     return _unfold(x, *split_padding(window, padding_mode), padding_mode, spec)
 
@@ -83,7 +89,7 @@ def unfold(
 def fold(
     patches,
     input_size: int | Sequence[int],
-    size: int | Sequence[int],
+    kernel_size: int | Sequence[int],
     *,
     stride: int | Sequence[int] = 1,
     padding: Any = "VALID",
@@ -91,16 +97,16 @@ def fold(
     padding_mode: str = "zeros",
     layout: Any = None,
 ) -> jax.Array:
-    """Lays patches back to where `unfold` took them from, and adds up where they overlap.
+    """Add patches back to the pixels that `unfold` took them from.
 
     The exact adjoint of `unfold` with the same options: the sum of `unfold(x) * p` is the sum of
     `x * fold(p)`. 16-bit floats are added in float32. `fold(unfold(x)) / fold(unfold(ones))` is
     `x` wherever a window reaches.
 
     Args:
-      patches: `(n, *output, *size, c)`, or as `unfold` returns them in `layout`.
+      patches: `(n, *output, *kernel_size, c)`, or as `unfold` returns them in `layout`.
       input_size: pixels of the input; one for all spatial axes, or one for each.
-      size: pixels of the window, as are all that follow those of `unfold`.
+      kernel_size: pixels of the window, as are all that follow those of `unfold`.
       stride: pixels between neighbouring windows.
       padding: pixels around the input, which are dropped.
       dilation: pixels between neighbouring pixels of a window.
@@ -121,73 +127,91 @@ def fold(
     if patches.ndim < 4 or patches.ndim % 2:
         raise ValueError(
             f"`patches` must have two axes for each spatial axis, and batch and channels, as "
-            f"(n, *output, *size, c). Received: patches.shape={patches.shape}. Split a flattened "
-            f"axis of torch's with `patches.reshape(n, c, *size, *output)` and `layout='NCHW'`."
+            f"(n, *output, *kernel_size, c). Received: patches.shape={patches.shape}. Split "
+            f"torch's flattened axis with `patches.reshape(n, c, *kernel_size, *output)` and "
+            f"`layout='NCHW'`."
         )
-    spec = tuple(resolve_layout(frozen(layout), rank).lhs_spec)
-    inputs = per_axis("input_size", frozen(input_size), rank)
+    spec = tuple(resolve_layout(hashable(layout), rank).lhs_spec)
+    inputs = per_axis("input_size", hashable(input_size), rank)
     shape = [0] * (rank + 2)
     for axis, n in zip(spec[2:], inputs, strict=True):
         shape[axis] = n
     window, _ = resolve_window(
-        tuple(shape), size, stride=stride, padding=padding, dilation=dilation, layout=layout
+        "kernel_size",
+        tuple(shape),
+        kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        layout=layout,
     )
     _check_patches(patches.shape, window, spec)
     return _fold(patches, *split_padding(window, padding_mode), padding_mode, spec)
 
 
-def as_numbers(name: str, value) -> jax.Array:
-    """The array, checked to hold numbers."""
-    array = as_array(name, value)
-    if not jnp.issubdtype(array.dtype, jnp.number):
-        raise ValueError(
-            f"`{name}` must be numbers: floats, integers or complex. Received: {array.dtype}. "
-            f"Convert with `.astype(jnp.float32)`."
-        )
-    return array
-
-
 def resolve_window(
-    shape: Sizes, size: Any, *, stride, padding, dilation, layout, may_be_empty: bool = False
+    name: str,
+    shape: Sizes,
+    size: Any,
+    *,
+    stride,
+    padding,
+    dilation,
+    layout,
+    may_be_empty: bool = False,
 ) -> tuple[Window, Sizes]:
-    """The window of `size` on an input of `shape`, and which axes are batch, channels and space.
+    """Return the window on an input of `shape`, and the axes of batch, channels and space.
+
+    Args:
+      name: the argument that `size` is, for errors.
+      shape: shape of the input.
+      size: pixels of the window.
+      stride: pixels between neighbouring windows.
+      padding: as in `jconv.conv`.
+      dilation: pixels between neighbouring pixels of a window.
+      layout: as in `jconv.conv`.
+      may_be_empty: allow a window that fits nowhere.
 
     Raises:
-      ValueError: for whatever cannot be; where no window fits, unless that `may_be_empty`.
+      ValueError: for invalid arguments, and for a window that fits nowhere.
     """
     rank = len(shape) - 2
-    listed = as_listed(frozen(size))
+    listed = as_listed(hashable(size))
     if rank < 1 or (listed is not None and len(listed) != rank):
         raise ValueError(
             f"`x` must have a batch axis, an axis of channels and at least one of space, and "
-            f"`size` must be one int, or one for each spatial axis. Received: size={size!r} with "
-            f"x.shape={tuple(shape)}. Add a missing batch axis with `x[None]`; take further ones "
-            f"away with `jax.vmap`."
+            f"`{name}` must be one int, or one for each spatial axis. Received: {name}={size!r} "
+            f"with x.shape={tuple(shape)}. Add a missing batch axis with `x[None]`; map over "
+            f"further ones with `jax.vmap`."
         )
-    taps = per_axis("size", frozen(size), rank)
-    spec = resolve_layout(frozen(layout), rank).lhs_spec
+    taps = per_axis(name, hashable(size), rank)
+    axes = resolve_layout(hashable(layout), rank).lhs_spec
     window = make_window(
-        spatial_sizes(shape, spec),
+        spatial_sizes(shape, axes),
         taps,
-        stride=frozen(stride),
-        padding=frozen(padding),
-        dilation=frozen(dilation),
+        stride=hashable(stride),
+        padding=hashable(padding),
+        dilation=hashable(dilation),
         may_be_empty=True,
     )
     if not may_be_empty:
-        check_fits(window, window.output)
-    return window, tuple(spec)
+        check_fits(name, window, window.output)
+    return window, tuple(axes)
 
 
-def check_fits(window: Window, output: Sizes) -> None:
-    """Refuses a window that fits nowhere; only an empty input may have an empty output."""
+def check_fits(name: str, window: Window, output: Sizes) -> None:
+    """Check that a window fits somewhere; only an empty input may have an empty output.
+
+    Raises:
+      ValueError: if it does not.
+    """
     for axis, outputs in enumerate(output):
         if outputs == 0 and window.input[axis] > 0:
             raise ValueError(
-                f"`size` must fit into the padded input. Received: size={window.taps} with "
+                f"`{name}` must fit into the padded input. Received: {name}={window.taps} with "
                 f"dilation={window.dilation}, which spans {window.span[axis]} pixels along "
                 f"spatial axis {axis}, where the padded input has {window.padded[axis]} (input "
-                f"{window.input[axis]}, padding {window.padding[axis]}). Use a smaller `size` or "
+                f"{window.input[axis]}, padding {window.padding[axis]}). Use a smaller `{name}` or "
                 f"`dilation`, or more `padding`."
             )
 
@@ -204,7 +228,8 @@ def _check_patches(shape: Sizes, window: Window, spec: Sizes) -> None:
         raise ValueError(
             f"`patches` must have the shape that `jconv.unfold` gives an input of {window.input} "
             f"pixels: ({', '.join(names)}). Received: patches.shape={tuple(shape)}. Give the "
-            f"`input_size`, `size`, `stride`, `padding`, `dilation` and `layout` of the `unfold`."
+            f"`input_size`, `kernel_size`, `stride`, `padding`, `dilation` and `layout` of "
+            f"the `unfold`."
         )
 
 
@@ -282,7 +307,7 @@ def sources(window: Window) -> tuple[np.ndarray, np.ndarray]:
     return pixel, (pixel >= 0) & (pixel < window.input[0])
 
 
-def _meetings(window: Window) -> tuple[np.ndarray, np.ndarray]:
+def _overlapping_patches(window: Window) -> tuple[np.ndarray, np.ndarray]:
     """For each pixel the outputs and taps that meet there; the `outputs`-th where there are fewer.
 
     Returns:
@@ -362,7 +387,7 @@ def _sum_patches(patches, *, window: Window, axis: int, taps: int):
         x = merged(jnp.moveaxis(patches, taps, axis + 1), axis)
         return extended(x, axis, 0, window.input[0] - x.shape[axis])
     shape = _to_input(patches.shape, axis, taps, window.input[0])
-    index = np.stack(_meetings(window), axis=-1)
+    index = np.stack(_overlapping_patches(window), axis=-1)
     if index.size == 0:
         return jnp.zeros(shape, patches.dtype)
     o = _o_axis(axis, taps)
@@ -395,7 +420,7 @@ def _define(primitive: Primitive, evaluate, transpose: Primitive) -> None:
         return ShapedArray(sizes, x.dtype, sharding=sharding, manual_axis_type=x.manual_axis_type)
 
     def transposed(y_bar, x, **params):
-        return [placed_like(transpose.bind(y_bar, **params), x.aval)]
+        return [reshard_like(transpose.bind(y_bar, **params), x.aval)]
 
     def batch(args, axes, *, window, axis, taps):
         x = jnp.moveaxis(args[0], axes[0], 0)

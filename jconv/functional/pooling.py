@@ -5,8 +5,8 @@ spatial axis and a `k x k` window costs `2 k` and not `k^2`. The maximum's deriv
 pixel, the first of equals in reading order. It does not use JAX's, which for windows with dilation
 is not there and which was 4 to 17 times slower on two CPU cores.
 
-With `ceil=True` windows may reach beyond the padding, as in torch and ONNX: the number of outputs
-is rounded up, and windows that start beyond the input's last pixel are dropped.
+With `ceil_mode=True` windows may reach beyond the padding, as in torch and ONNX: the number of
+outputs is rounded up, and windows that start beyond the input's last pixel are dropped.
 
 Reference: torch `AvgPool2d`, `MaxPool2d`; ONNX `AveragePool`, `MaxPool`, `LpPool` of set 22.
 """
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import functools
 import math
-import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,9 +25,9 @@ from jax import lax
 
 from jconv._core.geometry import Sizes, Window
 from jconv._core.problem import accumulator
+from jconv._core.validation import as_numbers, check_flag, is_real
 from jconv.functional.patches import (
     along,
-    as_numbers,
     check_fits,
     resolve_window,
     sources,
@@ -38,27 +37,28 @@ from jconv.functional.patches import (
 
 def avg_pool(
     x,
-    size: int | Sequence[int],
+    window_shape: int | Sequence[int],
     *,
     stride: int | Sequence[int] | None = None,
     padding: Any = "VALID",
     dilation: int | Sequence[int] = 1,
-    ceil: bool = False,
-    count_include_pad: bool = False,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
     layout: Any = None,
 ) -> jax.Array:
-    """Averages every window: `(n, *space, c)` to `(n, *output, c)`.
+    """Average every window: `(n, *space, c)` to `(n, *output, c)`.
 
     Args:
       x: the input, `(n, *space, c)`, or as `layout` says.
-      size: pixels of the window; one for all spatial axes, or one for each.
-      stride: pixels between neighbouring windows; `size` if None.
-      padding: as in `jconv.conv`; the default there is another.
+      window_shape: pixels of the window; one for all spatial axes, or one for each.
+      stride: pixels between neighbouring windows; `window_shape` if None.
+      padding: as in `jconv.conv`, but `"VALID"` by default.
       dilation: pixels between neighbouring pixels of a window.
-      ceil: round the number of outputs up: the last window may reach beyond the padding, if it
-        starts within the input or the padding before it.
-      count_include_pad: divide by the pixels of the window and its padding, but not by what
-        `ceil` adds. Else by the pixels alone, and a window without any is zero.
+      ceil_mode: whether to round the number of outputs up: the last window may then reach beyond
+        the padding, if it starts within the input or the padding before it.
+      count_include_pad: whether to divide by the pixels of the window including its padding, as
+        torch and Flax do by default, but without the pixels that `ceil_mode` adds. Otherwise the
+        sum is divided by the number of input pixels, and a window without any is zero.
       layout: None for channels last, or what `jconv.conv` takes; the input's part is used.
 
     Returns:
@@ -67,37 +67,38 @@ def avg_pool(
     Raises:
       ValueError: naming the argument, what is allowed, what was received and what to do.
 
-    >>> avg_pool(jnp.arange(5.0).reshape(1, 5, 1), 2, ceil=True)[0, :, 0]
+    >>> avg_pool(jnp.arange(5.0).reshape(1, 5, 1), 2, ceil_mode=True)[0, :, 0]
     Array([0.5, 2.5, 4. ], dtype=float32)
     """
     x = as_numbers("x", x)
-    _check_flag("count_include_pad", count_include_pad)
-    window, spec = _resolve(x, size, stride, padding, dilation, ceil, layout)
-    return _avg_pool(x, window, bool(ceil), bool(count_include_pad), spec)
+    ceil_mode = check_flag("ceil_mode", ceil_mode)
+    count_include_pad = check_flag("count_include_pad", count_include_pad)
+    window, spec = _resolve(x, window_shape, stride, padding, dilation, ceil_mode, layout)
+    return _avg_pool(x, window, ceil_mode, count_include_pad, spec)
 
 
 def max_pool(
     x,
-    size: int | Sequence[int],
+    window_shape: int | Sequence[int],
     *,
     stride: int | Sequence[int] | None = None,
     padding: Any = "VALID",
     dilation: int | Sequence[int] = 1,
-    ceil: bool = False,
+    ceil_mode: bool = False,
     return_indices: bool = False,
     layout: Any = None,
 ) -> jax.Array | tuple[jax.Array, jax.Array]:
-    """Keeps the largest value of every window: `(n, *space, c)` to `(n, *output, c)`.
+    """Return the largest value of every window: `(n, *space, c)` to `(n, *output, c)`.
 
     Padding is never the largest: a window of nothing else is `-inf`, or the smallest integer.
 
     Args:
       x: the input, floats or integers, `(n, *space, c)`, or as `layout` says.
-      size: pixels of the window; one for all spatial axes, or one for each.
-      stride: pixels between neighbouring windows; `size` if None.
-      padding: as in `jconv.conv`; the default there is another.
+      window_shape: pixels of the window; one for all spatial axes, or one for each.
+      stride: pixels between neighbouring windows; `window_shape` if None.
+      padding: as in `jconv.conv`, but `"VALID"` by default.
       dilation: pixels between neighbouring pixels of a window.
-      ceil: as in `jconv.avg_pool`.
+      ceil_mode: as in `jconv.avg_pool`.
       return_indices: return also where the values stand, counted in reading order within one
         image and channel, as torch does: `row * columns + column`; -1 for a window of padding.
       layout: None for channels last, or what `jconv.conv` takes; the input's part is used.
@@ -112,35 +113,37 @@ def max_pool(
     Array([4., 4., 5.], dtype=float32)
     """
     x = _as_reals(x, "a maximum")
-    _check_flag("return_indices", return_indices)
-    window, spec = _resolve(x, size, stride, padding, dilation, ceil, layout)
-    return _max_pool(x, window, bool(ceil), bool(return_indices), spec)
+    ceil_mode = check_flag("ceil_mode", ceil_mode)
+    return_indices = check_flag("return_indices", return_indices)
+    window, spec = _resolve(x, window_shape, stride, padding, dilation, ceil_mode, layout)
+    return _max_pool(x, window, ceil_mode, return_indices, spec)
 
 
 def lp_pool(
     x,
-    size: int | Sequence[int],
+    window_shape: int | Sequence[int],
     *,
     p: float = 2,
     stride: int | Sequence[int] | None = None,
     padding: Any = "VALID",
     dilation: int | Sequence[int] = 1,
-    ceil: bool = False,
+    ceil_mode: bool = False,
     layout: Any = None,
 ) -> jax.Array:
-    """Takes the p-norm of every window, `(sum |x|^p)^(1/p)`: `(n, *space, c)` to `(n, *output, c)`.
+    """Compute `(sum |x|^p)^(1/p)` of every window: `(n, *space, c)` to `(n, *output, c)`.
 
     The derivative is zero where all pixels of a window are, though the norm has a corner there.
-    As in ONNX; torch multiplies windows that `ceil` lets reach out by what they lack of pixels.
+    The sum is over the pixels of the window, as in ONNX. Torch scales the sums of windows that
+    reach beyond the border with `ceil_mode`.
 
     Args:
       x: the input, floats or integers, `(n, *space, c)`, or as `layout` says.
-      size: pixels of the window; one for all spatial axes, or one for each.
+      window_shape: pixels of the window; one for all spatial axes, or one for each.
       p: at least 1. `|x|^p` must neither overflow nor vanish in the dtype (float32 for 16 bits).
-      stride: pixels between neighbouring windows; `size` if None.
-      padding: as in `jconv.conv`; the default there is another.
+      stride: pixels between neighbouring windows; `window_shape` if None.
+      padding: as in `jconv.conv`, but `"VALID"` by default.
       dilation: pixels between neighbouring pixels of a window.
-      ceil: as in `jconv.avg_pool`.
+      ceil_mode: as in `jconv.avg_pool`.
       layout: None for channels last, or what `jconv.conv` takes; the input's part is used.
 
     Returns:
@@ -153,14 +156,14 @@ def lp_pool(
     Array([5., 0.], dtype=float32)
     """
     x = _as_reals(x, "a norm")
-    is_number = isinstance(p, numbers.Real) and not isinstance(p, bool)
-    if not is_number or not 1 <= p < math.inf:
+    ceil_mode = check_flag("ceil_mode", ceil_mode)
+    if not is_real(p) or not 1 <= p < math.inf:
         raise ValueError(
             f"`p` must be a finite number of at least 1. Received: p={p!r}. The limit of large `p` "
             f"is `jconv.max_pool(abs(x), ...)`."
         )
-    window, spec = _resolve(x, size, stride, padding, dilation, ceil, layout)
-    return _lp_pool(x, window, bool(ceil), int(p) if p == int(p) else float(p), spec)
+    window, spec = _resolve(x, window_shape, stride, padding, dilation, ceil_mode, layout)
+    return _lp_pool(x, window, ceil_mode, int(p) if p == int(p) else float(p), spec)
 
 
 def _as_reals(x, what: str) -> jax.Array:
@@ -173,23 +176,21 @@ def _as_reals(x, what: str) -> jax.Array:
     return x
 
 
-def _check_flag(name: str, value: Any) -> None:
-    if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}.")
-
-
-def _resolve(x, size, stride, padding, dilation, ceil, layout) -> tuple[Window, Sizes]:
-    _check_flag("ceil", ceil)
+def _resolve(
+    x, window_shape, stride, padding, dilation, ceil_mode: bool, layout
+) -> tuple[Window, Sizes]:
     window, spec = resolve_window(
+        "window_shape",
         x.shape,
-        size,
-        stride=size if stride is None else stride,
+        window_shape,
+        stride=window_shape if stride is None else stride,
         padding=padding,
         dilation=dilation,
         layout=layout,
         may_be_empty=True,
     )
-    check_fits(window, _reaching(_cropped(window)).output if ceil else window.output)
+    output = _reaching(_cropped(window)).output if ceil_mode else window.output
+    check_fits("window_shape", window, output)
     return window, spec
 
 
@@ -204,7 +205,7 @@ def _cropped(window: Window) -> Window:
 
 
 def _reaching(window: Window) -> Window:
-    """The window with padding after the input for as many outputs as `ceil` asks for."""
+    """The window with padding after the input for as many outputs as `ceil_mode` gives."""
     pads = []
     for axis, (low, _) in enumerate(window.padding):
         stride, n = window.stride[axis], window.input[axis]
@@ -216,13 +217,13 @@ def _reaching(window: Window) -> Window:
                   window.input_dilation)  # fmt: skip
 
 
-def _crop(x, window: Window, ceil: bool, spec: Sizes) -> tuple[jax.Array, Window, Window]:
-    """The input without what is cropped, the window to slide, and the window without `ceil`."""
+def _crop(x, window: Window, ceil_mode: bool, spec: Sizes) -> tuple[jax.Array, Window, Window]:
+    """Return the cropped input, its window, and its window without `ceil_mode`."""
     for axis, (low, high) in zip(spec[2:], window.padding, strict=True):
         x = lax.slice_in_dim(x, max(0, -low), max(max(0, -low), x.shape[axis] + min(0, high)),
                              axis=axis)  # fmt: skip
     cropped = _cropped(window)
-    return x, _reaching(cropped) if ceil else cropped, cropped
+    return x, _reaching(cropped) if ceil_mode else cropped, cropped
 
 
 def _reduce_axis(x, init, op: Callable, window: Window, axis: int):
@@ -258,9 +259,9 @@ def _float_dtypes(dtype) -> tuple[jnp.dtype, jnp.dtype]:
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3, 4), inline=True)
-def _avg_pool(x, window: Window, ceil: bool, count_include_pad: bool, spec: Sizes):
+def _avg_pool(x, window: Window, ceil_mode: bool, count_include_pad: bool, spec: Sizes):
     dtype, wide = _float_dtypes(x.dtype)
-    x, window, cropped = _crop(x.astype(wide), window, ceil, spec)
+    x, window, cropped = _crop(x.astype(wide), window, ceil_mode, spec)
     y = _sum_pool(x, window, spec)
     count = np.ones((1,) * x.ndim)
     for i, axis in enumerate(spec[2:]):
@@ -274,9 +275,9 @@ def _avg_pool(x, window: Window, ceil: bool, count_include_pad: bool, spec: Size
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3, 4), inline=True)
-def _lp_pool(x, window: Window, ceil: bool, p: float, spec: Sizes):
+def _lp_pool(x, window: Window, ceil_mode: bool, p: float, spec: Sizes):
     dtype, wide = _float_dtypes(x.dtype)
-    x, window, _ = _crop(x.astype(wide), window, ceil, spec)
+    x, window, _ = _crop(x.astype(wide), window, ceil_mode, spec)
     sums = _sum_pool(_power(x, p), window, spec)
     if p == 1:
         return sums.astype(dtype)
@@ -297,16 +298,16 @@ def _power(x, p: float):
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3, 4), inline=True)
-def _max_pool(x, window: Window, ceil: bool, return_indices: bool, spec: Sizes):
-    places = _crop(_reading_order(x.shape, spec), window, ceil, spec)[0]
-    x, window, _ = _crop(x, window, ceil, spec)
+def _max_pool(x, window: Window, ceil_mode: bool, return_indices: bool, spec: Sizes):
+    indices = _crop(_reading_order(x.shape, spec), window, ceil_mode, spec)[0]
+    x, window, _ = _crop(x, window, ceil_mode, spec)
     for one, axis in _passes(window, spec):
         y = _max_axis(x, one, axis)
         if return_indices:
             first = _first(lax.stop_gradient(x), lax.stop_gradient(y), one, axis)
-            places = jnp.where(first.any(axis + 1), _pick(places, first, one, axis), -1)
+            indices = jnp.where(first.any(axis + 1), _pick(indices, first, one, axis), -1)
         x = y
-    return (x, places) if return_indices else x
+    return (x, indices) if return_indices else x
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))

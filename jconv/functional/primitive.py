@@ -15,7 +15,6 @@ algorithm that suits its own shapes, and no algorithm is ever differentiated thr
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,20 +25,20 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from jconv._core.geometry import Window
-from jconv._core.problem import Precision, Problem, accumulator
+from jconv._core.jaxpr import CONV_PRIMITIVE_NAME
+from jconv._core.problem import Precision, Problem, meeting_dtype
 from jconv._core.sharding import (
     may_split_space,
     output_sharding,
-    placed_like,
+    reshard_like,
     sharded,
-    varying_alike,
+    unify_varying_axes,
 )
 from jconv.algorithms import ALGORITHMS, Algorithm
-from jconv.selection.choose import choose
-from jconv.selection.plan import Chosen, for_any_kernel, lenient, settle
+from jconv.selection.plan import PassAlgorithm, Selector, preferred, resolve
 
-conv_p = Primitive("jconv_conv")
-GPUS = {"cuda": "gpu", "rocm": "gpu"}  # platforms that programs are lowered for
+conv_p = Primitive(CONV_PRIMITIVE_NAME)
+GPU_PLATFORMS = {"cuda": "gpu", "rocm": "gpu"}  # the platform of each name that JAX lowers for
 
 
 def convolve(
@@ -47,53 +46,54 @@ def convolve(
     kernel: jax.Array,
     *,
     window: Window,
-    algorithm: Chosen,
-    input_gradient: Chosen,
-    kernel_gradient: Chosen,
-    tolerance: float | None,
+    algorithm: PassAlgorithm,
+    input_gradient: PassAlgorithm,
+    kernel_gradient: PassAlgorithm,
+    selector: Selector,
     precision: Precision,
     preferred_element_type: jnp.dtype,
 ) -> jax.Array:
-    """Binds the primitive. Operands are canonical and of one dtype.
+    """Bind the primitive to canonical operands of one dtype.
 
     Args:
       x: inputs (b, n, *input, g, c).
       kernel: kernels (b, *taps, g, c, f).
       window: the spatial axes.
-      algorithm: of this convolution; `"auto"` is chosen when the program is lowered.
+      algorithm: the algorithm of this convolution.
       input_gradient: the algorithm of the derivative in `x`.
       kernel_gradient: the algorithm of the derivative in `kernel`.
-      tolerance: the error bound that `"auto"` keeps to.
+      selector: selects the algorithm for `"auto"` when the program is lowered.
       precision: as in `lax.dot_general`.
       preferred_element_type: dtype of the result.
 
     Raises:
-      ValueError: where the algorithm cannot do this convolution.
+      ValueError: if the algorithm does not support this convolution.
     """
-    x, kernel = varying_alike(x, kernel)
+    x, kernel = unify_varying_axes(x, kernel)
     problem = Problem.of(x, kernel, window, preferred_element_type)
     return conv_p.bind(
         x,
         kernel,
         window=window,
-        algorithm=settle(algorithm, problem),
+        algorithm=resolve(algorithm, problem),
         input_gradient=input_gradient,
         kernel_gradient=kernel_gradient,
-        tolerance=tolerance,
+        selector=selector,
         precision=precision,
         preferred_element_type=preferred_element_type,
     )
 
 
-def _evaluate(x, kernel, *, spread: bool, **params):
-    if params["algorithm"] == "auto" and may_split_space(jax.typeof(x), spread):
-        params["algorithm"] = ALGORITHMS["xla"]  # which exchanges the borders of neighbours alone
+def _evaluate(x, kernel, *, partitioned: bool, **params):
+    if params["algorithm"] == "auto" and may_split_space(jax.typeof(x), partitioned):
+        # XLA's own convolution exchanges only the borders between neighbouring devices.
+        params["algorithm"] = ALGORITHMS["xla"]
     shape = _output_shape(x, kernel, params["window"])
     return sharded(partial(_on_one_device, **params), x, kernel, shape)
 
 
 def _on_one_device(
-    x, kernel, *, window, algorithm, tolerance, precision, preferred_element_type, platforms, **_
+    x, kernel, *, window, algorithm, selector, precision, preferred_element_type, platforms, **_
 ):
     def run(algorithm: Algorithm):
         return lambda x, kernel: algorithm(
@@ -103,13 +103,10 @@ def _on_one_device(
     if algorithm != "auto":
         return run(algorithm)(x, kernel)
     problem = Problem.of(x, kernel, window, preferred_element_type)
-    chosen = {
-        platform: choose(problem, GPUS.get(platform, platform), tolerance).algorithm
-        for platform in platforms
-    }
-    if len(set(chosen.values())) == 1:
-        return run(ALGORITHMS[chosen[platforms[0]]])(x, kernel)
-    runs = {platform: run(ALGORITHMS[name]) for platform, name in chosen.items()}
+    selected = {p: selector(problem, GPU_PLATFORMS.get(p, p)) for p in platforms}
+    if len(set(selected.values())) == 1:
+        return run(selected[platforms[0]])(x, kernel)
+    runs = {platform: run(algorithm) for platform, algorithm in selected.items()}
     return lax.platform_dependent(x, kernel, **runs)
 
 
@@ -130,10 +127,10 @@ def _output_shape(x, kernel, window: Window):
 
 @conv_p.def_impl
 def _eager(x, kernel, **params):
-    """Outside of `jit`, as when a gradient is pulled back eagerly."""
+    """Evaluate outside of `jit`, as in an eager gradient."""
     if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
         platforms = (jax.default_backend(),)
-        return _evaluate(x, kernel, spread=False, platforms=platforms, **params)
+        return _evaluate(x, kernel, partitioned=False, platforms=platforms, **params)
     return _compiled(x, kernel, **params)
 
 
@@ -144,7 +141,7 @@ _compiled = jax.jit(
         "algorithm",
         "input_gradient",
         "kernel_gradient",
-        "tolerance",
+        "selector",
         "precision",
         "preferred_element_type",
     ),
@@ -152,10 +149,11 @@ _compiled = jax.jit(
 
 
 def _lower(context: mlir.LoweringRuleContext, x, kernel, **params):
-    # Of a program that XLA partitions; inside of `shard_map` the context is another.
+    # The number of devices that XLA partitions the program over. Inside of `shard_map`, where
+    # each device has a program of its own, the context has no such number.
     devices = getattr(context.module_context.axis_context, "num_devices", None) or 1
     platforms = tuple(context.platforms or context.module_context.platforms)
-    evaluate = partial(_evaluate, spread=devices > 1, platforms=platforms, **params)
+    evaluate = partial(_evaluate, partitioned=devices > 1, platforms=platforms, **params)
     return mlir.lower_fun(evaluate, multiple_results=False)(context, x, kernel)
 
 
@@ -163,7 +161,7 @@ mlir.register_lowering(conv_p, _lower)
 
 
 def transposed_kernel(kernel: jax.Array) -> jax.Array:
-    """The kernel of the input gradient: taps reversed, input and output channels exchanged."""
+    """Return the kernel of the input gradient: reversed, input and output channels exchanged."""
     return jnp.swapaxes(jnp.flip(kernel, range(1, kernel.ndim - 3)), -2, -1)
 
 
@@ -178,10 +176,10 @@ def _input_gradient(y_bar, x, kernel, *, window, preferred_element_type, **param
         window=window.input_gradient(),
         preferred_element_type=x.aval.dtype,
         algorithm=gradient,
-        input_gradient=lenient(algorithm),
+        input_gradient=preferred(algorithm),
         **params,
     )
-    return placed_like(x_bar, x.aval)
+    return reshard_like(x_bar, x.aval)
 
 
 def _kernel_gradient(y_bar, x, kernel, *, window, preferred_element_type, **params):
@@ -196,56 +194,45 @@ def _kernel_gradient(y_bar, x, kernel, *, window, preferred_element_type, **para
         window=window.kernel_gradient(),
         preferred_element_type=kernel.aval.dtype,
         algorithm=gradient,
-        kernel_gradient=lenient(for_any_kernel(algorithm)),
-        **_for_any_kernel(params),
+        kernel_gradient=preferred(algorithm),
+        **params,
     )
     kernel_bar = jnp.moveaxis(kernel_bar, 1, -2)  # (b, c, *t, g, f) -> (b, *t, g, c, f)
-    return placed_like(kernel_bar, kernel.aval)
+    return reshard_like(kernel_bar, kernel.aval)
 
 
-def _for_any_kernel(params: dict[str, Any]) -> dict[str, Any]:
-    """The parameters of a convolution in which something else takes the kernel's place."""
-    choices = ("algorithm", "input_gradient", "kernel_gradient")
-    return {name: for_any_kernel(p) if name in choices else p for name, p in params.items()}
+def _one_dtype(x, y, real: bool):
+    """Convert both to one dtype, without imaginary parts where the result is `real`."""
+    if real:
+        x, y = x.real, y.real
+    dtype = meeting_dtype(x.dtype, y.dtype)
+    return x.astype(dtype), y.astype(dtype)
 
 
 def _is_real(aval) -> bool:
     return not jnp.issubdtype(aval.dtype, jnp.complexfloating)
 
 
-def _one_dtype(x, y, real: bool = False):
-    """Both in one dtype, without imaginary parts where the result is `real`: of real operands."""
-    if real:
-        x, y = x.real, y.real
-    # A cotangent may be wider or narrower than the operand it meets, also where the caller has
-    # forbidden that dtypes are promoted silently.
-    with jax.numpy_dtype_promotion("standard"):
-        dtype = jnp.promote_types(*(d if x.dtype == y.dtype else accumulator(d)
-                                    for d in (x.dtype, y.dtype)))  # fmt: skip
-    return x.astype(dtype), y.astype(dtype)
-
-
-def _along_x(dx, x, kernel, **params):
+def _tangent_of_x(dx, x, kernel, **params):
     return convolve(dx, kernel, **params)
 
 
-def _along_kernel(dkernel, x, kernel, **params):
-    return convolve(x, dkernel, **_for_any_kernel(params))
+def _tangent_of_kernel(dkernel, x, kernel, **params):
+    return convolve(x, dkernel, **params)
 
 
 ad.defbilinear(conv_p, _input_gradient, _kernel_gradient)
-ad.defjvp(conv_p, _along_x, _along_kernel)
+ad.defjvp(conv_p, _tangent_of_x, _tangent_of_kernel)
 
 
 def _taylor(primals, series, **params):
-    """The coefficients of a product of two power series, without their factorials, for `jet`."""
+    """Multiply two power series for `jet`, which keeps coefficients without their factorials."""
     xs, kernels = ([primal, *terms] for primal, terms in zip(primals, series, strict=True))
 
     def product(j, k):
         if any(type(term) is jet.ZeroSeries for term in (xs[j], kernels[k])):
             return 0
-        own = params if k == 0 else _for_any_kernel(params)
-        return convolve(xs[j], kernels[k], **own)
+        return convolve(xs[j], kernels[k], **params)
 
     y, *terms = (sum(product(j, n - j) for j in range(n + 1)) for n in range(len(xs)))
     return y, terms
@@ -255,7 +242,7 @@ jet.jet_rules[conv_p] = _taylor
 
 
 def _batch(args, axes, **params):
-    """Folds a new axis `v` into an axis that is there already; returns `y` and where `v` is."""
+    """Fold a new axis `v` into an existing axis; return `y` and the position of `v` in it."""
     (x, kernel), (x_axis, kernel_axis) = args, axes
     if kernel_axis is None:
         v = x.shape[x_axis]
@@ -263,8 +250,6 @@ def _batch(args, axes, **params):
         y = convolve(x.reshape(x.shape[0], v * x.shape[2], *x.shape[3:]), kernel, **params)
         return y.reshape(y.shape[0], v, x.shape[2], *y.shape[2:]), 1
     v = kernel.shape[kernel_axis]
-    if x_axis is None and _for_any_kernel(params) != params:
-        x, x_axis = jnp.broadcast_to(x, (v, *x.shape)), 0  # side by side, ranks would add up
     if x_axis is None:
         kernel = jnp.moveaxis(kernel, kernel_axis, -2)
         y = convolve(x, kernel.reshape(*kernel.shape[:-2], v * kernel.shape[-1]), **params)

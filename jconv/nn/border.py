@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jconv._core.geometry import Sizes, dilated_size, resolve_padding
-from jconv.functional.conv import JNP_MODES
+from jconv.functional.padding import JNP_MODES
 
 
 def apply_padding(x, padding: Any, mode: str, size: Sizes, strides: Sizes, dilation: Sizes):

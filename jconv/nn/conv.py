@@ -9,12 +9,22 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Num
 
+from jconv._core.conv_spec import resolve_precision
 from jconv._core.geometry import PADDINGS, resolve_padding, resolve_padding_mode
-from jconv._core.validation import as_listed, check_int, per_axis, received
+from jconv._core.validation import (
+    as_array,
+    as_listed,
+    check_int,
+    common_dtype,
+    hashable,
+    per_axis,
+    received,
+    rename_arguments,
+)
 from jconv.algorithms import Algorithm
-from jconv.functional.conv import conv, resharded
-from jconv.functional.conv_spec import as_array, common_dtype, frozen, renamed, resolve_precision
-from jconv.selection.plan import Plan, resolve_plan
+from jconv.functional.conv import conv
+from jconv.functional.lax_compat import resharded
+from jconv.selection.plan import Plan, make_plan
 
 FLAX_BORDERS = ("CIRCULAR", "REFLECT")  # that `nnx.Conv` adds itself
 
@@ -112,7 +122,7 @@ class Conv(nnx.Conv):
 
 def axis_sizes(name: str, sizes: Any) -> tuple[int, ...]:
     """Pixels along each spatial axis; an int is one axis."""
-    listed = as_listed(frozen(sizes))
+    listed = as_listed(hashable(sizes))
     also = ", or one for each spatial axis"
     checked = tuple(
         check_int(name, n, min=1, hint=also) for n in ((sizes,) if listed is None else listed)
@@ -124,7 +134,7 @@ def axis_sizes(name: str, sizes: Any) -> tuple[int, ...]:
 
 def _per_axis(name: str, value: Any, rank: int) -> tuple[int, ...]:
     """As `nnx.Conv` takes them: None is 1."""
-    return per_axis(name, 1 if value is None else frozen(value), rank)
+    return per_axis(name, 1 if value is None else hashable(value), rank)
 
 
 def _padding(padding: Any, rank: int) -> Any:
@@ -139,7 +149,7 @@ def _padding(padding: Any, rank: int) -> Any:
         if padding.upper() in FLAX_BORDERS:
             return padding.upper()
     ones = (1,) * rank
-    pads = resolve_padding(frozen(padding), ones, ones, ones)
+    pads = resolve_padding(hashable(padding), ones, ones, ones)
     return padding.upper() if isinstance(padding, str) else list(pads)
 
 
@@ -158,7 +168,7 @@ def _check_numerics(rngs: Any, options: dict[str, Any]) -> None:
     """Whatever would fail inside of Flax or JAX."""
     if not hasattr(rngs, "params"):
         raise ValueError(f"`rngs` must be `nnx.Rngs(seed)`. {received('rngs', rngs)}")
-    resolve_precision(frozen(options.get("precision")))
+    resolve_precision(hashable(options.get("precision")))
     kinds = {"dtype": jnp.inexact, "param_dtype": jnp.inexact, "preferred_element_type": jnp.number}
     for name, kind in kinds.items():
         given = options.get(name)
@@ -193,7 +203,7 @@ class _Convolution:
     padding_mode: str
 
     def __post_init__(self):
-        resolve_plan(self.algorithm)
+        make_plan(self.algorithm)
         resolve_padding_mode(self.padding_mode)
 
     def __call__(
@@ -225,7 +235,7 @@ class _Convolution:
                 **numerics,
             )
         except ValueError as error:
-            error.args = (renamed(error, FLAX_NAMES),)
+            error.args = (rename_arguments(error, FLAX_NAMES),)
             raise
         return y if out_sharding is None else resharded(y, out_sharding)
 

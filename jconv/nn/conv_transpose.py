@@ -8,9 +8,8 @@ from flax import nnx
 from jaxtyping import Array, Num
 
 from jconv._core.geometry import resolve_padding_mode
-from jconv._core.validation import check_int, per_axis
+from jconv._core.validation import check_int, per_axis, rename_arguments
 from jconv.algorithms import Algorithm
-from jconv.functional.conv_spec import renamed
 from jconv.functional.conv_transpose import conv_transpose
 from jconv.nn.conv import axis_sizes
 from jconv.selection.plan import Plan
@@ -105,6 +104,6 @@ class ConvTranspose(nnx.Module):
         try:
             y = conv_transpose(inputs, self.kernel[...], **self.options)
         except ValueError as error:
-            error.args = (renamed(error, NAMES),)
+            error.args = (rename_arguments(error, NAMES),)
             raise
         return y if self.bias is None else y + self.bias[...]

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Num
 
-from jconv._core.validation import per_axis
-from jconv.functional.conv_spec import as_array, frozen, renamed
+from jconv._core.validation import as_array, hashable, per_axis, rename_arguments
 from jconv.functional.pooling import avg_pool, lp_pool, max_pool
 from jconv.nn.conv import axis_sizes
 
@@ -40,10 +39,10 @@ class _Pool(nnx.Module):
     ):
         self.window = axis_sizes("window", window)
         self.strides = per_axis(
-            "strides", self.window if strides is None else frozen(strides), len(self.window)
+            "strides", self.window if strides is None else hashable(strides), len(self.window)
         )
-        self.padding = frozen(padding)
-        self.dilation = frozen(dilation)
+        self.padding = hashable(padding)
+        self.dilation = hashable(dilation)
         self.ceil = ceil
 
     def _pooled(self, pool: Callable, x, **options):
@@ -61,11 +60,11 @@ class _Pool(nnx.Module):
                 stride=self.strides,
                 padding=self.padding,
                 dilation=self.dilation,
-                ceil=self.ceil,
+                ceil_mode=self.ceil,
                 **options,
             )
         except ValueError as error:
-            error.args = (renamed(error, {"size": "window", "stride": "strides"}),)
+            error.args = (rename_arguments(error, {"window_shape": "window", "stride": "strides"}),)
             raise
         return y.reshape(*batch, *y.shape[1:])
 

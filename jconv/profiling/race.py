@@ -14,7 +14,7 @@ from jconv.bench.implementations import by_jconv, operands, passes_of
 from jconv.bench.layers import Layer
 from jconv.profiling.single_op import arrays, call_of
 from jconv.profiling.timing import Call, interleaved, paired_ratio, seconds
-from jconv.selection.choose import choose, eligible_algorithms
+from jconv.selection.select import eligible_algorithms, select_algorithm
 from jconv.transforms.inspect import inspect
 
 HOPELESS = 3.0  # times the fastest so far, in one call, past which no more are made
@@ -62,7 +62,7 @@ def race(problem: Problem, *, budget: float = 1.0, final: bool = False) -> Race:
         their `regret`: the fastest of several noisy ones seems faster than it is.
     """
     platform = jax.default_backend()
-    chosen, most_flops = choose(problem, platform).algorithm, MOST_FLOPS[platform]
+    chosen, most_flops = select_algorithm(problem, platform).algorithm, MOST_FLOPS[platform]
     x, kernel = arrays(problem)
     calls: dict[str, Call] = {}
     once: dict[str, float] = {}

@@ -1,221 +1,99 @@
-"""The choice of an algorithm, from shapes alone, and the reason for it.
-
-Times measured on this device (`jconv.selection.tuning_table`) take precedence over the times that
-the cost model of this kind of device predicts (`jconv.selection.cost_model`). Where there is
-neither, as on GPUs and TPUs so far, the choice is XLA's own convolution. The same problem, device
-and table always give the same choice.
-"""
+"""The public `jconv.choose`: the choice of `algorithm="auto"` for given shapes."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from operator import itemgetter
-from types import MappingProxyType
+from collections.abc import Sequence
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 
-from jconv._core.problem import Problem, issubdtype
-from jconv.algorithms import ALGORITHMS
-from jconv.selection.cost_model import model_of
-from jconv.selection.tuning_table import measured
+from jconv._core.conv_spec import ConvOptions, make_spec
+from jconv._core.validation import received
+from jconv.selection.choice import Choice
+from jconv.selection.select import make_selector, select_algorithm
 
-TOLERANCES = {
-    jnp.dtype(name): tolerance
-    for tolerance, names in ((1e-4, ("float32", "complex64")), (1e-12, ("float64", "complex128")))
-    for name in names
-}
-
-# What another algorithm must be predicted to save, to take the place of XLA's.
-MIN_SPEEDUP, MIN_SAVING = 1.1, 1e-5
-# Sums of whole numbers are exact, of transforms they are not: these must save so many seconds.
-MIN_SAVING_OF_TRANSFORMS = 5e-5
-
-TRANSFORMS = frozenset(("winograd", "fft", "overlap_add"))
-PREDICTED, MEASURED = "predicted", "measured on this device"
+PLATFORMS = ("cpu", "gpu", "tpu")
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """An algorithm that could do a problem.
-
-    Attributes:
-      algorithm: its name in `jconv.ALGORITHMS`.
-      seconds: of one call, measured or predicted; None where nothing is known.
-      error_bound: see `Algorithm.error_bound`.
-    """
-
-    algorithm: str
-    seconds: float | None
-    error_bound: float
-
-
-@dataclass(frozen=True)
-class Choice:
-    """An algorithm for a problem, and why it.
-
-    Attributes:
-      problem: the convolution, or the gradient of one.
-      platform: `"cpu"`, `"gpu"` or `"tpu"`.
-      algorithm: its name in `jconv.ALGORITHMS`.
-      times: seconds of one call of each algorithm that something is known about, shortest first.
-      known: how they are known.
-      tolerance: algorithms whose error bound exceeds both it and that of `"xla"` are barred.
-    """
-
-    problem: Problem
-    platform: str
-    algorithm: str
-    times: Mapping[str, float]
-    known: str
-    tolerance: float
-
-    @cached_property
-    def reason(self) -> str:
-        """Why it, in a sentence."""
-        if self.problem.is_empty:
-            return "there is nothing to compute"
-        bounds = {name: ALGORITHMS[name].error_bound(self.problem) for name in self.times}
-        allowed = {name: self.times[name] for name in bounds if bounds[name] <= self.limit}
-        if not allowed:
-            return f"nothing was measured to beat XLA's convolution on {self.platform}"
-        return _reason(self.algorithm, allowed, self.known)
-
-    @cached_property
-    def limit(self) -> float:
-        """The error bound past which algorithms are barred."""
-        return max(self.tolerance, ALGORITHMS["xla"].error_bound(self.problem))
-
-    @property
-    def seconds(self) -> float | None:
-        """Of one call, measured or predicted; None where nothing is known."""
-        return self.times.get(self.algorithm)
-
-    @property
-    def error_bound(self) -> float:
-        """Of the algorithm chosen; see `Algorithm.error_bound`."""
-        return ALGORITHMS[self.algorithm].error_bound(self.problem)
-
-    @property
-    def runners_up(self) -> tuple[Candidate, ...]:
-        """The others that could do it within the tolerance, the fastest first."""
-        names = [*self.times, *(name for name in ALGORITHMS if name not in self.times)]
-        found = []
-        for name in names:
-            if name == self.algorithm or ALGORITHMS[name].supports(self.problem) is not None:
-                continue
-            bound = ALGORITHMS[name].error_bound(self.problem)
-            if bound <= self.limit:
-                found.append(Candidate(name, self.times.get(name), bound))
-        return tuple(found)
-
-    @property
-    def excluded(self) -> dict[str, str]:
-        """Why not the others, by algorithm."""
-        reasons = {}
-        for name, algorithm in ALGORITHMS.items():
-            reason = algorithm.supports(self.problem)
-            if reason is None and algorithm.error_bound(self.problem) > self.limit:
-                bound = algorithm.error_bound(self.problem)
-                reason = f"it may err by {bound:.1e}, which is more than {self.limit:.1e}"
-            if reason is not None:
-                reasons[name] = reason
-        return reasons
-
-
-@functools.lru_cache(maxsize=4096)
-def choose(problem: Problem, platform: str, tolerance: float | None = None) -> Choice:
-    """Picks the algorithm for one convolution.
-
-    Only static shapes count: the same problem gets the same choice, under `jit` as elsewhere.
+def choose(
+    x: jax.Array | jax.ShapeDtypeStruct | Sequence[int],
+    kernel: jax.Array | jax.ShapeDtypeStruct | Sequence[int],
+    *,
+    stride: int | Sequence[int] = 1,
+    padding: Any = "SAME",
+    dilation: int | Sequence[int] = 1,
+    input_dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    padding_mode: str = "zeros",
+    layout: Any = None,
+    preferred_element_type: Any = None,
+    tolerance: float | None = None,
+    gradient: str | None = None,
+    platform: str | None = None,
+) -> Choice:
+    """Return the algorithm that `jconv.conv` selects by itself, the alternatives, and the reason.
 
     Args:
-      problem: the convolution; a gradient is a problem of its own.
-      platform: `"cpu"`, `"gpu"` or `"tpu"`.
-      tolerance: bars algorithms whose error bound exceeds both it and that of `"xla"`; 1e-4 for
-        results in float32 and 1e-12 in float64 if None.
+      x: the input, or its shape; its values do not matter. A shape stands for float32.
+      kernel: the kernel, or its shape.
+      stride: as in `jconv.conv`, like all that follow up to `tolerance`.
+      padding: a name, an int, or for each axis an int or a pair (before, after).
+      dilation: pixels between neighbouring taps.
+      input_dilation: pixels between neighbouring inputs, zeros between them.
+      groups: the number of groups of channels.
+      padding_mode: what lies beyond the border.
+      layout: of input, kernel and output.
+      preferred_element_type: dtype of the result.
+      tolerance: the largest error bound allowed, unless that of `"xla"` is larger.
+      gradient: None for the forward pass, `"input"` or `"kernel"` for a derivative: each is a
+        convolution with a choice of its own.
+      platform: `"cpu"`, `"gpu"` or `"tpu"`; that of the default device if None.
+
+    Returns:
+      The choice: `algorithm`, `reason`, `seconds`, `error_bound`, `runners_up`, `excluded`. It
+      prints as a table.
+
+    Raises:
+      ValueError: as `jconv.conv`, and for an unknown `gradient` or `platform`.
+
+    >>> choose((4, 56, 56, 128), (3, 3, 1, 128), groups=128, platform="cpu").algorithm
+    'direct'
     """
-    if tolerance is None:
-        tolerance = TOLERANCES.get(problem.result or problem.dtype, 0.0)
-    seconds, known = estimated_seconds(problem, platform)
-    times = dict(sorted(seconds.items(), key=itemgetter(1)))
-    left = dict(times)
-    while left:
-        name = choice_among(left, known)
-        choice = Choice(problem, platform, name, MappingProxyType(times), known, tolerance)
-        # Its own bound first: where that is low, XLA's, in `limit`, need not be computed.
-        if name == "xla" or (bound := choice.error_bound) <= tolerance or bound <= choice.limit:
-            return choice
-        del left[name]
-    return Choice(problem, platform, "xla", MappingProxyType(times), known, tolerance)
-
-
-def estimated_seconds(problem: Problem, platform: str) -> tuple[dict[str, float], str]:
-    """Of each algorithm that can do the problem, and how they are known."""
-    if problem.is_empty:
-        return {}, ""
-    if found := measured(problem, platform):
-        return {n: t for n, t in found.items() if n in ALGORITHMS}, MEASURED
-    model = model_of(platform)
-    if model is None:
-        return {}, ""
-    names = eligible_algorithms(problem)
-    if not issubdtype(problem.dtype, jnp.floating):
-        # The models were fitted to floats; how sums compare with transforms does not carry over.
-        names = [name for name in names if name not in TRANSFORMS]
-    return model.seconds(problem, names), PREDICTED
-
-
-def eligible_algorithms(problem: Problem) -> list[str]:
-    """The algorithms that can do a problem, without those that would only hand it on to XLA."""
-    alone = problem.pairs == problem.groups == 1
-    handed_on = {"phases": problem.window.is_dense, "split": alone}
-    return [
-        name
-        for name, algorithm in ALGORITHMS.items()
-        if not handed_on.get(name) and algorithm.supports(problem) is None
-    ]
-
-
-def choice_among(times: Mapping[str, float], known: str = PREDICTED) -> str:
-    """The algorithm to take; XLA's where the others save little.
-
-    Args:
-      times: seconds by algorithm, shortest first.
-      known: how: what was measured is taken at its word.
-    """
-    fastest = _fastest(times, known)
-    own, xla = times[fastest], times.get("xla")
-    if known != PREDICTED or xla is None:
-        return fastest
-    return "xla" if xla < MIN_SPEEDUP * own or xla < own + MIN_SAVING else fastest
-
-
-def _fastest(times: Mapping[str, float], known: str) -> str:
-    if known != PREDICTED:
-        return next(iter(times))
-    return min(
-        times, key=lambda name: times[name] + MIN_SAVING_OF_TRANSFORMS * (name in TRANSFORMS)
+    if gradient not in (None, "input", "kernel"):
+        raise ValueError(
+            f"`gradient` must be None, for the forward pass, or one of ['input', 'kernel']. "
+            f"{received('gradient', gradient)}"
+        )
+    if platform not in (None, *PLATFORMS):
+        raise ValueError(
+            f"`platform` must be None or one of {list(PLATFORMS)}. {received('platform', platform)}"
+        )
+    selector = make_selector(tolerance)
+    x, kernel = _abstract("x", x), _abstract("kernel", kernel)
+    options = ConvOptions(
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        input_dilation=input_dilation,
+        groups=groups,
+        padding_mode=padding_mode,
+        layout=layout,
+        preferred_element_type=preferred_element_type,
     )
+    problem = make_spec(x, kernel, options).problem(x.shape, kernel.shape)
+    if gradient == "input":
+        problem = problem.input_gradient()
+    elif gradient == "kernel":
+        problem = problem.kernel_gradient()
+    return select_algorithm(problem, platform or jax.default_backend(), selector.tolerance)
 
 
-def _reason(chosen: str, times: Mapping[str, float], known: str) -> str:
-    """Why one of the algorithms that may be taken is, in a sentence."""
-    xla, fastest = times.get("xla"), _fastest(times, known)
-    what = f"{known} to take {milliseconds(times[chosen])}"
-    if xla is None:
-        return f"{what}, the least of {len(times)}"
-    if chosen != "xla":
-        return f"{what}, xla {milliseconds(xla)}"
-    if fastest != "xla":
-        return f"{what}, {fastest} hardly less"
-    second = next((name for name in times if name != "xla"), None)
-    return f"{what}, {second} {milliseconds(times[second])}" if second else what
-
-
-def milliseconds(seconds: float) -> str:
-    """A time to three digits."""
-    value = 1e3 * seconds
-    return f"{value:.0f} ms" if value >= 100 else f"{value:.3g} ms"
+def _abstract(name: str, array: Any) -> jax.ShapeDtypeStruct:
+    if hasattr(array, "shape") and hasattr(array, "dtype"):
+        return jax.ShapeDtypeStruct(array.shape, array.dtype)
+    if isinstance(array, Sequence) and all(isinstance(n, int) and n >= 0 for n in array):
+        return jax.ShapeDtypeStruct(tuple(array), jnp.float32)
+    raise ValueError(
+        f"`{name}` must be an array or its shape, such as (4, 28, 28, 8). {received(name, array)}"
+    )

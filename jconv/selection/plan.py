@@ -1,126 +1,109 @@
-"""The plan: which algorithm does the forward pass, and which each of the two gradients."""
+"""Plans: which algorithm computes the forward pass, and which each of the two gradients."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any
-
-import numpy as np
 
 from jconv._core.problem import Problem
 from jconv.algorithms import ALGORITHMS, Algorithm, resolve_algorithm
 
 
 @dataclass(frozen=True)
-class WherePossible:
-    """An algorithm for the convolutions that it supports; `"auto"` decides on the others."""
+class Preferred:
+    """An algorithm for the convolutions that it supports; `"auto"` selects one for the others."""
 
     algorithm: Algorithm
 
 
-Chosen = Algorithm | WherePossible | str
+# The algorithm of a pass: `"auto"`, one that is required, or one that is preferred.
+PassAlgorithm = Algorithm | Preferred | str
+
+# Returns the algorithm of a problem on a platform (`"cpu"`, `"gpu"` or `"tpu"`) for `"auto"`.
+Selector = Callable[[Problem, str], Algorithm]
 
 
 @dataclass(frozen=True)
 class Plan:
     """The algorithms of one convolution and of its two gradients.
 
-    Derivatives of higher order are convolutions of these kinds too, and use the same algorithms
-    where they can and `"auto"` where they cannot.
+    Derivatives of higher order are convolutions of these kinds too. They use the same algorithms
+    where these support them, and `"auto"` elsewhere.
 
     Args:
       forward: `"auto"`, a name in `jconv.ALGORITHMS`, or one of its values.
-      input_gradient: the same, or None for `forward` where it supports that convolution and
+      input_gradient: likewise, or None for `forward` where it supports that convolution and
         `"auto"` where it does not.
       kernel_gradient: likewise.
 
     Raises:
-      ValueError: for what is no algorithm, or cannot be that of a kernel's gradient.
+      ValueError: if an argument is not an algorithm.
 
     >>> Plan(forward="direct", kernel_gradient="xla").kernel_gradient
     Xla(cudnn=None)
     """
 
-    forward: Chosen = "auto"
-    input_gradient: Chosen | None = None
-    kernel_gradient: Chosen | None = None
+    forward: PassAlgorithm = "auto"
+    input_gradient: PassAlgorithm | None = None
+    kernel_gradient: PassAlgorithm | None = None
 
     def __post_init__(self):
         for field in fields(self):
-            given = getattr(self, field.name)
-            if given is None and field.name != "forward":
-                given = lenient(self.forward)
-                given = for_any_kernel(given) if field.name == "kernel_gradient" else given
-            elif not isinstance(given, WherePossible):
-                given = resolve_algorithm(given, field.name)
-            object.__setattr__(self, field.name, given)
-        if for_any_kernel(given) != given:  # that of the last field
-            raise ValueError(
-                f"`kernel_gradient` must be an algorithm for kernels of any rank, since the "
-                f"output's cotangent takes the kernel's place. "
-                f"Received: kernel_gradient={self.kernel_gradient!r}."
-            )
+            algorithm = getattr(self, field.name)
+            if algorithm is None and field.name != "forward":
+                algorithm = preferred(self.forward)
+            elif not isinstance(algorithm, Preferred):
+                algorithm = resolve_algorithm(algorithm, field.name)
+            object.__setattr__(self, field.name, algorithm)
 
     @property
-    def choices(self) -> dict[str, Any]:
-        """The three as parameters of the primitive."""
+    def parameters(self) -> dict[str, Any]:
+        """The three algorithms as parameters of the primitive."""
         return {
             "algorithm": self.forward,
             "input_gradient": self.input_gradient,
             "kernel_gradient": self.kernel_gradient,
         }
 
-    @property
-    def reads_kernel(self) -> bool:
-        """Whether the forward pass depends on the kernel's values."""
-        return isinstance(self.forward, Algorithm) and self.forward.reads_kernel
 
-    def for_kernel(self, kernel: np.ndarray) -> Plan:
-        """The plan for one canonical kernel whose values are known."""
-        assert isinstance(self.forward, Algorithm)
-        if self.input_gradient == lenient(self.forward):
-            return Plan(self.forward.for_kernel(kernel), None, self.kernel_gradient)
-        return replace(self, forward=self.forward.for_kernel(kernel))
+def preferred(algorithm: PassAlgorithm) -> PassAlgorithm:
+    """Return the algorithm as a preference, with `"auto"` where it does not support a problem."""
+    return Preferred(algorithm) if isinstance(algorithm, Algorithm) else algorithm
 
 
-def lenient(chosen: Chosen) -> Chosen:
-    """The same where it can, `"auto"` where it cannot."""
-    return WherePossible(chosen) if isinstance(chosen, Algorithm) else chosen
-
-
-def for_any_kernel(chosen: Chosen) -> Chosen:
-    """The same, or `"auto"` for what is exact for some kernels only."""
-    algorithm = chosen.algorithm if isinstance(chosen, WherePossible) else chosen
-    known = isinstance(algorithm, Algorithm)
-    return "auto" if known and not algorithm.takes_any_kernel else chosen
-
-
-def resolve_plan(algorithm: str | Algorithm | Plan) -> Plan:
-    """The plan that a caller's `algorithm` stands for.
+def make_plan(algorithm: str | Algorithm | Plan) -> Plan:
+    """Return the plan that the `algorithm` of a caller stands for.
 
     Raises:
-      ValueError: for what is none.
+      ValueError: if it is neither a plan nor an algorithm.
     """
     if isinstance(algorithm, Plan):
         return algorithm
-    return Plan(resolve_algorithm(algorithm))
+    return _plan_of(resolve_algorithm(algorithm))
 
 
-def settle(chosen: Chosen, problem: Problem) -> Algorithm | str:
-    """The algorithm of one convolution, once its shapes are known; `"auto"` stays.
+@functools.lru_cache(maxsize=256)
+def _plan_of(algorithm: str | Algorithm) -> Plan:
+    return Plan(algorithm)
+
+
+def resolve(algorithm: PassAlgorithm, problem: Problem) -> Algorithm | str:
+    """Return the algorithm of one problem; `"auto"` stays, until the platform is known.
 
     Raises:
-      ValueError: where it does not support the problem, with its reason and with those that do.
+      ValueError: if the algorithm is required and does not support the problem. The error has the
+        reason, and the algorithms that do support it.
     """
-    if isinstance(chosen, str):
-        return chosen
-    strict = not isinstance(chosen, WherePossible)
-    algorithm = chosen if strict else chosen.algorithm
+    if isinstance(algorithm, str):
+        return algorithm
+    if isinstance(algorithm, Preferred):
+        preference = algorithm.algorithm
+        return preference if preference.supports(problem) is None else "auto"
     reason = algorithm.supports(problem)
     if reason is None:
         return algorithm
-    if not strict:
-        return "auto"
     able = [name for name, other in ALGORITHMS.items() if other.supports(problem) is None]
     raise ValueError(
         f"`algorithm` must be one that can do this convolution: {able}. "

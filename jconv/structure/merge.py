@@ -15,7 +15,7 @@ from rich.table import Table
 
 from jconv.nn import Conv, SeparableConv, Sequential
 from jconv.nn.interception import eval_view, intercept_calls
-from jconv.selection.choose import milliseconds
+from jconv.selection.choice import milliseconds
 from jconv.structure.affine import NotMergeable, dilation_of
 from jconv.structure.affine_layer import Part
 from jconv.structure.layer_rules import RULES, has_known_call, in_turn, part_of, rank_of

@@ -20,8 +20,8 @@ import jax.numpy as jnp
 
 from jconv._core.interception import intercept_convolutions
 from jconv.algorithms import Algorithm
-from jconv.functional.conv import conv_general_dilated
-from jconv.selection.plan import Plan, lenient, resolve_plan
+from jconv.functional.lax_compat import conv_general_dilated
+from jconv.selection.plan import Plan, make_plan, preferred
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,9 +41,9 @@ def accelerated(algorithm: str | Algorithm | Plan = "auto") -> Iterator[None]:
     >>> with accelerated():
     ...     y = jax.jit(lambda x: jax.lax.conv(x, x, (1, 1), "SAME"))(jnp.ones((3, 3, 3, 3)))
     """
-    plan = resolve_plan(algorithm)
+    plan = make_plan(algorithm)
     if not isinstance(algorithm, Plan):
-        plan = Plan(lenient(plan.forward), plan.input_gradient, plan.kernel_gradient)
+        plan = Plan(preferred(plan.forward), plan.input_gradient, plan.kernel_gradient)
     with intercept_convolutions(_ConvolveByPlan(plan)):
         yield
 
@@ -64,7 +64,7 @@ def accelerate(fn: F, *, algorithm: str | Algorithm | Plan = "auto") -> F:
     """
     if not callable(fn):
         raise ValueError(f"`fn` must be a function. Received: fn={fn!r}.")
-    resolve_plan(algorithm)
+    make_plan(algorithm)
 
     @functools.wraps(fn)
     def accelerated_fn(*args, **kwargs):

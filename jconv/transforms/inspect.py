@@ -25,8 +25,9 @@ from jconv._core.problem import Problem
 from jconv.algorithms import ALGORITHMS, Algorithm
 from jconv.functional.primitive import conv_p
 from jconv.profiling.single_op import seconds_alone
-from jconv.selection.choose import choose, estimated_seconds, milliseconds
+from jconv.selection.choice import milliseconds
 from jconv.selection.plan import Plan
+from jconv.selection.select import estimated_seconds, select_algorithm
 from jconv.transforms.accelerate import accelerated
 
 PACKAGE = Path(__file__).parent.parent
@@ -320,7 +321,7 @@ def _described(
     result = jnp.dtype(eqn.params["preferred_element_type"])
     problem = Problem.of(x, kernel, eqn.params["window"], result)
     if chosen == "auto":
-        choice = choose(problem, platform, eqn.params["tolerance"])
+        choice = select_algorithm(problem, platform, eqn.params["selector"].tolerance)
         algorithm, reason, seconds = choice.algorithm, choice.reason, choice.seconds
         value = ALGORITHMS[algorithm]
     else:

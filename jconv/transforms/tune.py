@@ -13,7 +13,7 @@ import jax
 
 from jconv._core.validation import received
 from jconv.profiling.race import Race, race
-from jconv.selection.choose import choose
+from jconv.selection.select import select_algorithm
 from jconv.selection.tuning_table import (
     TuningTable,
     default_path,
@@ -112,7 +112,7 @@ def tune_problems(problems, *, path: Path | str | None, budget: float) -> Iterat
 def forget_choices() -> None:
     """Makes the choices to come go by the table as it is now."""
     table_of.cache_clear()
-    choose.cache_clear()
+    select_algorithm.cache_clear()
 
 
 def _distinct(problems: Iterable) -> Iterator:

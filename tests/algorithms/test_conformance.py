@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import jconv
 from jconv._core.geometry import make_window
 from jconv._core.problem import Problem
-from jconv.selection.plan import settle
+from jconv.selection.plan import resolve
 
 ALL = {**ENTRIES, **VARIANTS}
 # For entries that are made of others, and for the costly derivatives: one case of each kind.
@@ -100,7 +100,7 @@ def taken(request, record_property):
     record_property("share", (algorithm, str(case), reason is None))
     if reason is not None:
         with pytest.raises(ValueError, match="cannot, because"):
-            settle(ALL[algorithm], problem_of(case))
+            resolve(ALL[algorithm], problem_of(case))
         pytest.skip(f"{algorithm} refuses: {reason}")
 
 

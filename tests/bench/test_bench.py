@@ -26,7 +26,7 @@ from jconv.bench.suite import (
 from jconv.cli import main
 from jconv.profiling.race import problems_of, race
 from jconv.profiling.timing import interleaved, interval, paired_ratio
-from jconv.selection.choose import choose, eligible_algorithms
+from jconv.selection.select import eligible_algorithms, select_algorithm
 
 SCANNED = LOOPS[0]
 SMALL = (
@@ -208,13 +208,13 @@ def test_a_race_is_of_every_algorithm(layer):
     problem = problems_of(layer)[-1]
     found = race(problem, budget=0, final=True)
     assert set(found.seconds) == set(eligible_algorithms(problem))
-    assert found.chosen == choose(problem, jax.default_backend()).algorithm
+    assert found.chosen == select_algorithm(problem, jax.default_backend()).algorithm
     assert all(1e-7 < seconds < 10 for seconds in found.seconds.values())
 
 
 def test_the_regret_of_a_race_is_that_of_the_final(monkeypatch):
     problem, raced = problems_of(SMALL[0])[0], []
-    chosen = choose(problem, jax.default_backend()).algorithm
+    chosen = select_algorithm(problem, jax.default_backend()).algorithm
 
     def measured(calls, **options):
         raced.append(set(calls))
@@ -224,7 +224,9 @@ def test_the_regret_of_a_race_is_that_of_the_final(monkeypatch):
         return {name: [1.5, 3.0, 9.0] if name == chosen else [1.0] * 3 for name in calls}
 
     monkeypatch.setattr("jconv.profiling.race.HOPELESS", 1e9)
-    monkeypatch.setattr("jconv.profiling.race.choose", lambda *_: choose(problem, "cpu"))
+    monkeypatch.setattr(
+        "jconv.profiling.race.select_algorithm", lambda *_: select_algorithm(problem, "cpu")
+    )
     monkeypatch.setattr("jconv.profiling.race.interleaved", measured)
     first = race(problem)
     assert (first.chosen, first.fastest, first.regret) == (chosen, "winograd", 2.0)

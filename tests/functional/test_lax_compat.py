@@ -99,12 +99,12 @@ def test_conv_general_dilated_is_that_of_lax(options, numbers, algorithm, rng):
 
 
 def test_a_thousand_calls_trace_once():
-    from jconv.functional.conv import _convolve
+    from jconv.functional.conv import apply_spec
 
-    _convolve.clear_cache()
+    apply_spec.clear_cache()
     for i in range(1000):
         conv(jnp.full((2, 6, 6, 4), float(i)))
-    assert _convolve._cache_size() == 1
+    assert apply_spec._cache_size() == 1
 
 
 def test_an_eager_call_costs_at_most_twice_laxs():

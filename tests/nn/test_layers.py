@@ -142,7 +142,7 @@ def test_local_conv(mode, rng):
     assert layer.kernel.shape == (6, 6, 3, 2, 3, 4) and layer.bias.shape == (6, 6, 4)
     padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)],
                     mode={"zeros": "constant", "circular": "wrap"}.get(mode, mode))  # fmt: skip
-    expected = jconv.conv_local(padded, layer.kernel[...])
+    expected = jconv.conv_local(padded, layer.kernel[...], padding="VALID")
     np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-5)
     with pytest.raises(ValueError, match="as `input_size` says"):
         layer(x[:, :-1])

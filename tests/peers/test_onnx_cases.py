@@ -86,13 +86,13 @@ def _pool(name, *names):
 
     def pool(attributes, x, *, algorithm):
         options = {key: attributes[key] for key in names if key in attributes}
-        if "count_include_pad" in options:
-            options["count_include_pad"] = bool(options["count_include_pad"])
+        if name == "avg_pool":
+            options["count_include_pad"] = bool(options.get("count_include_pad", 0))
         y = getattr(jconv, name)(
             x,
             tuple(attributes["kernel_shape"]),
             padding=_padding(attributes),
-            ceil=bool(attributes.get("ceil_mode", 0)),
+            ceil_mode=bool(attributes.get("ceil_mode", 0)),
             **_strides(attributes, x),
             **options,
         )

@@ -9,7 +9,7 @@ from helpers.entries import on_a_cpu
 import jconv
 from jconv._core.geometry import make_window
 from jconv._core.problem import Problem
-from jconv.selection.choose import choose
+from jconv.selection.select import select_algorithm
 
 
 def problem(inputs=1, outputs=1, groups=8, images=4, taps=(3, 3), size=(14, 14)):
@@ -18,27 +18,27 @@ def problem(inputs=1, outputs=1, groups=8, images=4, taps=(3, 3), size=(14, 14))
 
 
 def test_each_algorithm_is_taken_on_cpu_where_it_is_known_to_win():
-    assert choose(problem(), "cpu").algorithm == "direct"
+    assert select_algorithm(problem(), "cpu").algorithm == "direct"
     dense = dict(inputs=128, outputs=128, groups=1, size=(28, 28))
-    assert choose(problem(**dense), "cpu").algorithm == "winograd"
+    assert select_algorithm(problem(**dense), "cpu").algorithm == "winograd"
     large = problem(taps=(31, 31), size=(56, 56), groups=64)
-    assert choose(large, "cpu").algorithm in ("fft", "overlap_add")
+    assert select_algorithm(large, "cpu").algorithm in ("fft", "overlap_add")
 
 
 def test_what_cannot_do_a_problem_or_errs_too_much_is_barred():
     whole = dataclasses.replace(problem(taps=(31, 31), size=(56, 56)), dtype=jnp.dtype("int32"))
-    choice = choose(whole, "cpu")
+    choice = select_algorithm(whole, "cpu")
     assert choice.algorithm not in ("fft", "overlap_add")
     assert {"fft", "winograd"} <= set(choice.excluded)
     few = problem(inputs=16, outputs=16, groups=1, taps=(5, 5), size=(28, 28))
-    choice = choose(few, "cpu", tolerance=0.0)
+    choice = select_algorithm(few, "cpu", tolerance=0.0)
     assert "winograd" in choice.excluded and "may err" in choice.excluded["winograd"]
     assert choice.error_bound <= jconv.ALGORITHMS["xla"].error_bound(few)
     assert "winograd" not in [candidate.algorithm for candidate in choice.runners_up]
 
 
 def test_a_choice_tells_times_and_runners_up_in_order():
-    choice = choose(problem(size=(56, 56), groups=64), "cpu")
+    choice = select_algorithm(problem(size=(56, 56), groups=64), "cpu")
     times = [candidate.seconds for candidate in choice.runners_up if candidate.seconds]
     assert choice.seconds == min([choice.seconds, *times]) and times == sorted(times)
     assert "predicted to take" in choice.reason and "ms" in choice.reason
@@ -74,7 +74,7 @@ def test_jconv_choose_refuses(options, words):
 
 @pytest.mark.parametrize("platform", ["gpu", "tpu", "another"])
 def test_what_was_not_measured_is_left_to_xla(platform):
-    choice = choose(problem(), platform)
+    choice = select_algorithm(problem(), platform)
     assert choice.algorithm == "xla" and platform in choice.reason
 
 

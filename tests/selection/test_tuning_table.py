@@ -14,8 +14,9 @@ from jconv._core.problem import Problem
 from jconv.bench import fit_cost_model as fit
 from jconv.bench.random_layers import KINDS, random_layers
 from jconv.cli import main
-from jconv.selection.choose import MEASURED, choose, eligible_algorithms
+from jconv.selection.choice import MEASURED
 from jconv.selection.cost_model import model_of
+from jconv.selection.select import eligible_algorithms, select_algorithm
 from jconv.selection.tuning_table import TuningTable, read_table, table_of, versions, write_table
 from jconv.train import TrainConfig, load_config
 from jconv.train.inspect_step import first_step
@@ -61,9 +62,9 @@ def test_a_table_comes_back_as_it_was_written(table):
 def test_what_was_measured_goes_before_what_is_predicted(table):
     slow = dict.fromkeys(eligible_algorithms(problem()), 1.0) | {"im2col": 1e-9}
     write_table(made({problem(): slow}), table)
-    choice = choose(problem(), HERE)
+    choice = select_algorithm(problem(), HERE)
     assert choice.algorithm == "im2col" and "measured on this device" in choice.reason
-    assert choose(problem(images=3), HERE).known != MEASURED
+    assert select_algorithm(problem(images=3), HERE).basis != MEASURED
     x, kernel = jnp.ones((2, 9, 9, 4)), jnp.ones((3, 3, 4, 4))
     assert jconv.choose(x, kernel) == choice
     lowered = jax.jit(jconv.conv).lower(x, kernel).as_text()
@@ -81,7 +82,7 @@ def test_tune_measures_what_a_function_convolves_and_keeps_what_was_there(table)
     assert problem(images=7) in tuned.seconds and len(tuned.seconds) == 3
     for asked, seconds in tuned.seconds.items():
         assert seconds["xla"] > 0
-        assert choose(asked, HERE).algorithm == min(seconds, key=seconds.get)
+        assert select_algorithm(asked, HERE).algorithm == min(seconds, key=seconds.get)
 
 
 LOSS = lambda kernel: jconv.conv(jnp.ones((2, 9, 9, 4)), kernel).sum()
@@ -91,12 +92,12 @@ def test_this_process_goes_by_the_table_that_was_tuned_last(table, tmp_path):
     elsewhere, other, kernel = tmp_path / "t.json", problem(images=7), jnp.ones((3, 3, 4, 4))
     write_table(made({other: {"direct": 1e-9, "xla": 1.0}}), elsewhere)
     asked = jconv.tune(LOSS, budget=0.01)(kernel).seconds  # `JCONV_TUNING` names none so far
-    assert read_table(table).seconds == asked and choose(other, HERE).known != MEASURED
+    assert read_table(table).seconds == asked and select_algorithm(other, HERE).basis != MEASURED
 
     tuned = jconv.tune(LOSS, path=elsewhere, budget=0.01)(kernel)
     assert set(tuned.seconds) == {other, *asked}
     for one, seconds in tuned.seconds.items():
-        choice = choose(one, HERE)
+        choice = select_algorithm(one, HERE)
         assert "measured on this device" in choice.reason
         assert choice.algorithm == min(seconds, key=seconds.get)
     recorded = environment()["tuning_table"]
@@ -104,7 +105,7 @@ def test_this_process_goes_by_the_table_that_was_tuned_last(table, tmp_path):
 
     jconv.tune(LOSS, budget=0.01)(kernel)
     assert set(read_table(table).seconds) == set(asked)
-    assert choose(other, HERE).known != MEASURED
+    assert select_algorithm(other, HERE).basis != MEASURED
 
 
 OLD = {"jax": "0.4.0", "jaxlib": "0.4.0"}
@@ -114,21 +115,21 @@ OLD = {"jax": "0.4.0", "jaxlib": "0.4.0"}
 def test_a_table_of_another_jaxlib_is_left_aside(table, made_with):
     write_table(made({problem(): {"im2col": 1e-9, "xla": 1.0}}, made_with=made_with), table)
     with pytest.warns(UserWarning, match="here.json was made with jaxlib"):
-        assert choose(problem(), HERE).known != MEASURED
+        assert select_algorithm(problem(), HERE).basis != MEASURED
     # Told once: warnings are errors.
-    assert choose(problem(images=3), HERE).known != MEASURED
+    assert select_algorithm(problem(images=3), HERE).basis != MEASURED
     assert environment()["tuning_table"] is None
     for _ in tune_problems([problem(images=5)], path=table, budget=0.01):
         pass
     assert list(read_table(table).seconds) == [problem(images=5)]
     assert read_table(table).made_with == versions()
-    assert "measured" in choose(problem(images=5), HERE).reason
+    assert "measured" in select_algorithm(problem(images=5), HERE).reason
 
 
 def test_a_table_of_another_patch_release_counts(table):
     patch = {"jaxlib": ".".join([*versions()["jaxlib"].split(".")[:2], "99"])}
     write_table(made({problem(): {"im2col": 1e-9, "xla": 1.0}}, made_with=patch), table)
-    assert choose(problem(), HERE).algorithm == "im2col"
+    assert select_algorithm(problem(), HERE).algorithm == "im2col"
 
 
 def test_a_folder_is_no_table(tmp_path, monkeypatch, table):
@@ -166,15 +167,15 @@ def test_a_file_that_is_no_table_is_told(table, content):
     table.parent.mkdir()
     table.write_bytes(content.encode("latin-1"))
     with pytest.raises(ValueError, match=r"here.json must be a tuning table"):
-        choose(problem(), HERE)
+        select_algorithm(problem(), HERE)
 
 
 def test_a_table_of_another_device_or_none_is_told(table):
     with pytest.raises(ValueError, match="`JCONV_TUNING` must be the path of a tuning table"):
-        choose(problem(), HERE)
+        select_algorithm(problem(), HERE)
     write_table(made({}, "abacus"), table)
     with pytest.raises(ValueError, match=f"must be of this kind of device, '{KIND}'"):
-        choose(problem(), HERE)
+        select_algorithm(problem(), HERE)
     with pytest.raises(ValueError, match="`path` must be that of a table of this kind"):
         next(tune_problems([problem()], path=table, budget=0.01))
 
