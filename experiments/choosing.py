@@ -28,7 +28,7 @@ def main(table: Annotated[Path, tyro.conf.Positional], rounds: int = 4) -> None:
         # Nothing that is remembered of a problem or its window may help.
         fresh = [replace(p, window=replace(p.window)) for p in problems]
         random.Random(n).shuffle(fresh)
-        choose.cache_clear()
+        select_algorithm.cache_clear()
         took = []
         for problem in fresh:
             start = time.perf_counter()

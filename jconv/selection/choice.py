@@ -12,7 +12,7 @@ from jconv._core.rich_repr import RichRepr
 from jconv.algorithms import ALGORITHMS
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 PREDICTED, MEASURED = "predicted", "measured on this device"
 
@@ -109,14 +109,14 @@ class Choice(RichRepr):
                 reasons[name] = reason
         return reasons
 
-    def __rich__(self) -> Table:
-        """Return a table: the chosen algorithm first, then the others, then the excluded ones."""
+    def __rich__(self) -> Group:
+        """Return a sentence and a table: the chosen algorithm first, then the others, then the excluded ones."""
         from rich import box
+        from rich.console import Group
         from rich.markup import escape
         from rich.table import Table
 
-        title = f"{self.algorithm} on {self.platform}: {self.reason}"
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.add_column("algorithm")
         table.add_column(f"time, {self.basis}" if self.times else "time", justify="right")
         table.add_column("error bound", justify="right")
@@ -128,7 +128,7 @@ class Choice(RichRepr):
             table.add_row(candidate.algorithm, time, f"{candidate.error_bound:.1e}", note)
         for name, reason in self.excluded.items():
             table.add_row(name, "", "", f"excluded: {escape(reason)}", style="dim")
-        return table
+        return Group(f"{self.algorithm} on {self.platform}: {self.reason}.", table)
 
 
 def fastest_of(times: Mapping[str, float], basis: str) -> str:

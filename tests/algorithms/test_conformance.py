@@ -301,7 +301,7 @@ def test_dtypes_promote_as_in_jax(algorithm, x_dtype, kernel_dtype, preferred, r
         x, kernel, algorithm=ENTRIES[algorithm], preferred_element_type=preferred
     )
     inexact = jnp.issubdtype(jnp.result_type(x, kernel), jnp.inexact)
-    if not inexact and algorithm in ("winograd", "fft", "overlap_add", "separable"):
+    if not inexact and algorithm in ("winograd", "fft", "overlap_add"):
         with pytest.raises(ValueError, match="not exact in u?int"):
             f(x, kernel)
         return
@@ -309,7 +309,7 @@ def test_dtypes_promote_as_in_jax(algorithm, x_dtype, kernel_dtype, preferred, r
     assert y.dtype == jnp.dtype(result)
     expected = conv_by_definition(*(np.asarray(a).real.astype(int) for a in (x, kernel)))
     tolerance = 2**-8 if result == "bfloat16" else 0
-    if algorithm in ("winograd", "fft", "overlap_add", "separable"):
+    if algorithm in ("winograd", "fft", "overlap_add"):
         tolerance = max(tolerance, 2**-16)  # no longer exact on whole numbers
     np.testing.assert_allclose(np.asarray(y).astype(complex), expected, rtol=tolerance,
                                atol=100 * tolerance)  # fmt: skip
@@ -346,8 +346,6 @@ def test_layouts(algorithm, layout, x_order, kernel_order, rng):
     rank = len(x_order) - 2
     x = rng.normal(size=(2, *(5, 4, 3)[:rank], 4)).astype("float32")
     kernel = rng.normal(size=(*(3, 2, 2)[:rank], 2, 6)).astype("float32")
-    if algorithm == "separable" and rank == 1:
-        pytest.skip("separable refuses: nothing to separate")
     options = {"stride": (2, 1, 1)[:rank], "groups": 2, "flip": True}
     y = jconv.conv(x.transpose(x_order), kernel.transpose(kernel_order), layout=layout,
                    algorithm=ENTRIES[algorithm], **options)  # fmt: skip

@@ -15,7 +15,7 @@ from jconv._core.problem import Problem
 
 ALGORITHMS = {name: value for name, value in ENTRIES.items() if name != "auto"}
 ALGORITHMS |= {"winograd-f2": jconv.Winograd(tile=2), "winograd-f6": jconv.Winograd(tile=6)}
-ALGORITHMS |= {"separable": jconv.Separable(rank=1), "overlap_add": jconv.OverlapAdd(length=16)}
+ALGORITHMS |= {"overlap_add": jconv.OverlapAdd(length=16)}
 # (pixels, taps, input and output channels): from 9 to 400 terms in a sum.
 SIZES = [(12, 3, 1, 2), (12, 3, 4, 4), (24, 3, 16, 8), (16, 5, 4, 4), (20, 7, 2, 2), (28, 5, 16, 8)]
 DTYPES = ["float32", "bfloat16", "float16"]
@@ -73,7 +73,7 @@ def test_error_bounds_hold_and_are_within_100_times_of_what_is_seen(name, size, 
     run = jax.jit(
         lambda x, kernel: algorithm(x[None, ..., None, :], kernel[None, :, :, None], window)
     )
-    for kind, arrays in inputs(rng, *size, dtype, name == "separable").items():
+    for kind, arrays in inputs(rng, *size, dtype).items():
         x, kernel = (jnp.asarray(a, dtype) for a in arrays)
         y = np.asarray(run(x, kernel)[0, ..., 0, :], float)
         x, kernel = np.asarray(x, float), np.asarray(kernel, float)
@@ -132,13 +132,6 @@ def compiled(algorithm, p):
 @pytest.mark.parametrize("name", jconv.ALGORITHMS)
 def test_programs_are_small_and_stay_within_the_workspace_stated(name, problem):
     algorithm = jconv.ALGORITHMS[name]
-    if name == "separable":
-        if (
-            problem.window.taps[0] > 31
-            or problem.window.taps == problem.window.kernel_gradient().taps
-        ):
-            pytest.skip("a cotangent's rank is full")
-        algorithm = jconv.Separable(rank=4)
     if reason := algorithm.supports(problem):
         pytest.skip(f"{name} refuses: {reason}")
     program, seconds = compiled(algorithm, problem)

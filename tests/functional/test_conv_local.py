@@ -11,7 +11,12 @@ from jax import lax
 from jax.test_util import check_grads
 
 import jconv
-from jconv.functional.conv_local import conv_local
+
+
+def conv_local(*operands, padding="VALID", **options):
+    """`jconv.conv_local` without padding: the outputs of most cases here are counted by hand."""
+    return jconv.conv_local(*operands, padding=padding, **options)
+
 
 CASES = {
     "1d": ((2, 9, 3), (7, 3, 3, 2), dict()),

@@ -8,7 +8,12 @@ from helpers.definition import pads_by_definition, per_axis
 from jax.sharding import PartitionSpec as P
 
 import jconv
-from jconv.functional.deform_conv import deform_conv
+
+
+def deform_conv(*operands, padding="VALID", **options):
+    """`jconv.deform_conv` without padding: the outputs of most cases here are counted by hand."""
+    return jconv.deform_conv(*operands, padding=padding, **options)
+
 
 CASES = {
     "1d": ((2, 9, 3), (3, 3, 2), dict()),

@@ -249,7 +249,6 @@ BAD_CALLS = [
     (size, dict(dilation=9), "Use a smaller kernel or dilation", "spans 19 pixels"),
     (jconv.Plan, dict(forward=3), "`forward` must be 'auto'", "forward=3"),
     (jconv.Plan, dict(input_gradient="quick"), "`input_gradient` must be", "'quick'"),
-    (jconv.Plan, dict(kernel_gradient=jconv.Separable()), "`kernel_gradient` must be", "Separable"),
     (layer, dict(in_features=0), "`in_features` must be an int of at least 1", "in_features=0"),
     (layer, dict(in_features=4.0), "`in_features` must be an int", "in_features=4.0"),
     (layer, dict(out_features="8"), "`out_features` must be an int", "out_features='8'"),
@@ -307,7 +306,6 @@ BAD_CALLS = [
     (pool_on, dict(x="photo.png"), "`x` must be an array of numbers", "str"),
     (jconv.Plan, dict(forward=None), "`forward` must be 'auto', one of", "forward=None"),
     (jconv.Plan, dict(kernel_gradient="fast"), "`kernel_gradient` must be 'auto'", "'fast'"),
-    (jconv.Plan, dict(kernel_gradient=jconv.Separable(rank=1)), "kernels of any rank", "Separable"),
     (jconv.Direct, dict(unroll=-1), "`unroll` must be an int of at least 0", "unroll=-1"),
     (jconv.Im2col, dict(workspace=0), "`workspace` must be an int of at least 1", "workspace=0"),
     (jconv.Im2col, dict(workspace="64MB"), "`workspace` must be an int", "workspace='64MB'"),
@@ -319,11 +317,8 @@ BAD_CALLS = [
     (jconv.Winograd, dict(tile=(2, "4")), "or one of them for each spatial axis", "tile='4'"),
     (jconv.Winograd, dict(tile=99), "`tile` must be at most", "tile=99"),
     (jconv.Winograd, dict(tile=()), "`tile` must have an entry for each axis", "tile=()"),
-    (jconv.Separable, dict(rank="bad"), "`rank` must be an int of at least 1", "rank='bad'"),
-    (jconv.Separable, dict(inner="xla"), "`inner` must be an algorithm for any kernel", "'xla'"),
     (jconv.Split, dict(unroll=-1), "`unroll` must be an int of at least 0", "unroll=-1"),
     (jconv.Split, dict(inner="xla"), "`inner` must be an algorithm for any kernel", "'xla'"),
-    (jconv.Phases, dict(inner=jconv.Separable()), "`inner` must be an algorithm", "Separable("),
 ]  # fmt: skip
 
 

@@ -13,10 +13,12 @@ import jconv
 from jconv.functional.patches import fold, unfold
 
 
-def unfold_by_definition(x, size, *, stride=1, padding="VALID", dilation=1, padding_mode="zeros"):
+def unfold_by_definition(
+    x, kernel_size, *, stride=1, padding="VALID", dilation=1, padding_mode="zeros"
+):
     """(n, *space, c) to (n, *output, *size, c), pixel by pixel."""
     rank = x.ndim - 2
-    size, stride, dilation = (per_axis(v, rank) for v in (size, stride, dilation))
+    size, stride, dilation = (per_axis(v, rank) for v in (kernel_size, stride, dilation))
     pads = pads_by_definition(padding, x.shape[1:-1], size, stride, dilation, (1,) * rank)
     outputs = [
         (n + low + high - d * (k - 1) - 1) // s + 1
@@ -35,28 +37,28 @@ def unfold_by_definition(x, size, *, stride=1, padding="VALID", dilation=1, padd
 
 
 CASES = [
-    ((2, 9, 3), dict(size=4)),
-    ((2, 9, 3), dict(size=(3,), stride=2, padding=[(2, 1)], dilation=3)),
-    ((2, 6, 5, 3), dict(size=(3, 2))),
-    ((2, 6, 5, 3), dict(size=2, stride=2)),
-    ((2, 7, 9, 1), dict(size=3, stride=(2, 3), padding="SAME", dilation=(1, 2))),
-    ((2, 7, 6, 2), dict(size=(2, 4), padding="SAME_LOWER", stride=2)),
-    ((1, 7, 6, 2), dict(size=2, stride=4, padding=1)),  # pixels that no window sees
-    ((1, 8, 9, 2), dict(size=3, stride=4, dilation=2, padding=[(0, 3), (4, 0)])),
-    ((1, 7, 8, 2), dict(size=3, padding=[(-1, 2), (1, -3)])),
-    ((2, 5, 4, 2), dict(size=3, padding="FULL", padding_mode="circular")),
-    ((2, 5, 4, 2), dict(size=3, padding=(2, 1), padding_mode="reflect", stride=2)),
-    ((2, 5, 4, 2), dict(size=3, padding=[(3, 0), (0, 5)], padding_mode="replicate")),
-    ((1, 4, 5, 6, 2), dict(size=(2, 3, 2), stride=(2, 1, 3), padding=1)),
-    ((1, 3, 3, 3, 3, 2), dict(size=2, padding="SAME")),
-    ((0, 6, 5, 3), dict(size=3)),
+    ((2, 9, 3), dict(kernel_size=4)),
+    ((2, 9, 3), dict(kernel_size=(3,), stride=2, padding=[(2, 1)], dilation=3)),
+    ((2, 6, 5, 3), dict(kernel_size=(3, 2))),
+    ((2, 6, 5, 3), dict(kernel_size=2, stride=2)),
+    ((2, 7, 9, 1), dict(kernel_size=3, stride=(2, 3), padding="SAME", dilation=(1, 2))),
+    ((2, 7, 6, 2), dict(kernel_size=(2, 4), padding="SAME_LOWER", stride=2)),
+    ((1, 7, 6, 2), dict(kernel_size=2, stride=4, padding=1)),  # pixels that no window sees
+    ((1, 8, 9, 2), dict(kernel_size=3, stride=4, dilation=2, padding=[(0, 3), (4, 0)])),
+    ((1, 7, 8, 2), dict(kernel_size=3, padding=[(-1, 2), (1, -3)])),
+    ((2, 5, 4, 2), dict(kernel_size=3, padding="FULL", padding_mode="circular")),
+    ((2, 5, 4, 2), dict(kernel_size=3, padding=(2, 1), padding_mode="reflect", stride=2)),
+    ((2, 5, 4, 2), dict(kernel_size=3, padding=[(3, 0), (0, 5)], padding_mode="replicate")),
+    ((1, 4, 5, 6, 2), dict(kernel_size=(2, 3, 2), stride=(2, 1, 3), padding=1)),
+    ((1, 3, 3, 3, 3, 2), dict(kernel_size=2, padding="SAME")),
+    ((0, 6, 5, 3), dict(kernel_size=3)),
 ]
 every_case = pytest.mark.parametrize("shape, options", CASES, ids=str)
 
 
 @every_case
 def test_patches_and_their_adjoint(shape, options, rng):
-    x = rng.normal(size=shape).astype("float32")
+    x = rng.normal(kernel_size=shape).astype("float32")
     patches = unfold(x, **options)
     np.testing.assert_array_equal(patches, unfold_by_definition(x, **options))
 
@@ -79,8 +81,8 @@ def test_fold_of_ones_counts_the_windows_over_each_pixel():
 
 @pytest.mark.parametrize("layout", ["NCHW", ("CHWN", "HWIO", "NHWC"), ("NWHC", "HWIO", "NHWC")])
 def test_layouts(layout, rng):
-    x = rng.normal(size=(2, 6, 5, 3)).astype("float32")
-    options = dict(size=(3, 2), stride=(1, 2), padding=1)
+    x = rng.normal(kernel_size=(2, 6, 5, 3)).astype("float32")
+    options = dict(kernel_size=(3, 2), stride=(1, 2), padding=1)
     patches = unfold(x, **options)  # n h w kh kw c
     x_axes, axes = {
         "NCHW": ((0, 3, 1, 2), (0, 5, 3, 4, 1, 2)),
@@ -97,8 +99,8 @@ def test_layouts(layout, rng):
 
 
 def test_the_documented_reshapes(rng):
-    x = rng.normal(size=(2, 6, 5, 3)).astype("float32")
-    kernel = rng.normal(size=(3, 2, 3, 4)).astype("float32")
+    x = rng.normal(kernel_size=(2, 6, 5, 3)).astype("float32")
+    kernel = rng.normal(kernel_size=(3, 2, 3, 4)).astype("float32")
     y = unfold(x, (3, 2), stride=2).reshape(2, 2, 2, -1) @ kernel.reshape(-1, 4)
     expected = jconv.conv(x, kernel, stride=2, padding="VALID")
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
@@ -109,16 +111,16 @@ def test_the_documented_reshapes(rng):
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect"])
 def test_derivatives_of_every_order(mode, rng):
-    options = dict(size=(3, 2), stride=(2, 1), padding=1, padding_mode=mode)
+    options = dict(kernel_size=(3, 2), stride=(2, 1), padding=1, padding_mode=mode)
     with jax.enable_x64(True):
-        x = jnp.asarray(rng.normal(size=(1, 5, 4, 2)))
+        x = jnp.asarray(rng.normal(kernel_size=(1, 5, 4, 2)))
         patches = unfold(x, **options)
         check_grads(lambda x: jnp.tanh(unfold(jnp.sin(x), **options)), (x,), order=2)
         check_grads(lambda p: jnp.tanh(fold(jnp.sin(p), (5, 4), **options)), (patches,), order=2)
 
 
 def test_each_is_the_derivative_of_the_other(rng):
-    x, p = rng.normal(size=(1, 5, 4, 2)), rng.normal(size=(1, 3, 3, 3, 2, 2))
+    x, p = rng.normal(kernel_size=(1, 5, 4, 2)), rng.normal(kernel_size=(1, 3, 3, 3, 2, 2))
     x, p = jnp.asarray(x, jnp.float32), jnp.asarray(p, jnp.float32)
     f, g = lambda x: unfold(x, (3, 2)), lambda p: fold(p, (5, 4), (3, 2))
     np.testing.assert_array_equal(jax.vjp(f, x)[1](p)[0], g(p))
@@ -130,7 +132,7 @@ def test_each_is_the_derivative_of_the_other(rng):
 
 @pytest.mark.parametrize("space", [(6,), (6, 5), (4, 3, 5)])
 def test_jit_and_vmap(space, rng):
-    xs = rng.normal(size=(2, 4, *space, 3)).astype("float32")
+    xs = rng.normal(kernel_size=(2, 4, *space, 3)).astype("float32")
     f = lambda x: unfold(x, 3, padding="SAME", stride=2)
     g = lambda p: fold(p, space, 3, padding="SAME", stride=2)
     for axis in (0, 1, xs.ndim - 1):
@@ -161,8 +163,8 @@ def test_the_program_does_not_grow_with_the_window():
         return sum(" = " in line for line in text.splitlines())
 
     for size in (5, 31):
-        f = lambda x, size=size: unfold(x, size, padding="SAME")
-        g = lambda p, size=size: fold(p, 40, size, padding="SAME")
+        f = lambda x, kernel_size=size: unfold(x, size, padding="SAME")
+        g = lambda p, kernel_size=size: fold(p, 40, size, padding="SAME")
         x = jnp.ones((1, 40, 40, 2))
         assert instructions(f, x) < 200
         assert instructions(g, f(x)) < 200
@@ -170,7 +172,7 @@ def test_the_program_does_not_grow_with_the_window():
 
 
 def test_export_with_a_symbolic_batch(rng):
-    x = rng.normal(size=(3, 6, 5, 2)).astype("float32")
+    x = rng.normal(kernel_size=(3, 6, 5, 2)).astype("float32")
     f = jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(unfold(x, 3, padding=1)))))
     (n,) = jax.export.symbolic_shape("n")
     exported = jax.export.export(f)(jax.ShapeDtypeStruct((n, 6, 5, 2), x.dtype))
@@ -179,7 +181,7 @@ def test_export_with_a_symbolic_batch(rng):
 
 def test_per_device(rng):
     """Inside of `shard_map`, and on a mesh with explicit axes."""
-    x = rng.normal(size=(2, 6, 5, 2)).astype("float32")
+    x = rng.normal(kernel_size=(2, 6, 5, 2)).astype("float32")
     f = jax.grad(lambda x: jnp.sum(jnp.sin(fold(unfold(x, 3) ** 2, (6, 5), 3))))
     mesh = jax.make_mesh((1,), ("d",))
     part = jax.sharding.PartitionSpec("d")
@@ -195,18 +197,34 @@ def test_per_device(rng):
 X = np.ones((2, 6, 5, 3), np.float32)
 BAD_UNFOLDS = [
     (dict(x=X[0, :, :, 0]), "`x` must have a batch axis", "x.shape=(6, 5)"),
-    (dict(x=X[0], size=(2, 2)), "Add a missing batch axis with `x[None]`", "size=(2, 2)"),
+    (
+        dict(x=X[0], kernel_size=(2, 2)),
+        "Add a missing batch axis with `x[None]`",
+        "kernel_size=(2, 2)",
+    ),
     (dict(x=X > 0), "`x` must be numbers", "bool"),
     (dict(x="photo"), "`x` must be an array", "str"),
-    (dict(size=(2, 2, 2)), "`size` must be one int, or one for each", "size=(2, 2, 2)"),
-    (dict(size=0), "`size` must be an int of at least 1", "size=0"),
-    (dict(size=(2, -1)), "`size` must be an int of at least 1", "size=-1"),
-    (dict(size="3"), "`size` must be an int", "size='3'"),
-    (dict(size=2.0), "`size` must be an int", "size=2.0"),
-    (dict(size=True), "`size` must be an int", "size=True"),
-    (dict(size=None), "`size` must be an int", "size=None"),
-    (dict(size=7), "`size` must fit into the padded input", "has 6 (input 6, padding (0, 0))"),
-    (dict(size=3, dilation=3), "Use a smaller `size` or `dilation`", "spans 7 pixels"),
+    (
+        dict(kernel_size=(2, 2, 2)),
+        "`kernel_size` must be one int, or one for each",
+        "kernel_size=(2, 2, 2)",
+    ),
+    (dict(kernel_size=0), "`kernel_size` must be an int of at least 1", "kernel_size=0"),
+    (dict(kernel_size=(2, -1)), "`kernel_size` must be an int of at least 1", "kernel_size=-1"),
+    (dict(kernel_size="3"), "`kernel_size` must be an int", "kernel_size='3'"),
+    (dict(kernel_size=2.0), "`kernel_size` must be an int", "kernel_size=2.0"),
+    (dict(kernel_size=True), "`kernel_size` must be an int", "kernel_size=True"),
+    (dict(kernel_size=None), "`kernel_size` must be an int", "kernel_size=None"),
+    (
+        dict(kernel_size=7),
+        "`kernel_size` must fit into the padded input",
+        "has 6 (input 6, padding (0, 0))",
+    ),
+    (
+        dict(kernel_size=3, dilation=3),
+        "Use a smaller `kernel_size` or `dilation`",
+        "spans 7 pixels",
+    ),
     (dict(stride=0), "`stride` must be an int of at least 1", "stride=0"),
     (dict(stride=(1, 1, 1)), "one for each of the 2 spatial axes", "which has 3"),
     (dict(dilation="1"), "`dilation` must be an int", "dilation='1'"),
@@ -220,13 +238,17 @@ BAD_FOLDS = [
     (dict(patches=np.ones((2, 3, 4, 2, 1))), "`patches.reshape(n, c", "(2, 3, 4, 2, 1)"),
     (dict(patches=np.ones((2, 3, 4, 2, 2, 3)) > 0), "`patches` must be numbers", "bool"),
     (dict(input_size=(6, 6)), "(n, 5, 5, 2, 2, c)", "patches.shape=(2, 5, 4, 2, 2, 3)"),
-    (dict(size=3), "(n, 4, 3, 3, 3, c)", "Give the `input_size`, `size`"),
+    (dict(kernel_size=3), "(n, 4, 3, 3, 3, c)", "Give the `input_size`, `kernel_size`"),
     (dict(layout="NCHW"), "(n, c, 2, 2, 5, 4)", "patches.shape"),
     (dict(input_size=(6, 5, 4)), "`input_size` must be one int", "which has 3"),
     (dict(input_size=-6), "`input_size` must be an int of at least 1", "input_size=-6"),
     (dict(input_size="6"), "`input_size` must be an int", "input_size='6'"),
-    (dict(size=9), "`size` must fit into the padded input", "spans 9 pixels"),
-    (dict(size=(2, 2, 2)), "`size` must be one int, or one for each", "size=(2, 2, 2)"),
+    (dict(kernel_size=9), "`kernel_size` must fit into the padded input", "spans 9 pixels"),
+    (
+        dict(kernel_size=(2, 2, 2)),
+        "`kernel_size` must be one int, or one for each",
+        "kernel_size=(2, 2, 2)",
+    ),
 ]
 
 

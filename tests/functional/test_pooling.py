@@ -14,7 +14,7 @@ from jconv.functional.pooling import avg_pool, lp_pool, max_pool
 from jconv.nn.pool import AvgPool, LpPool, MaxPool
 
 
-def windows_by_definition(sizes, size, stride, padding, dilation, ceil):
+def windows_by_definition(sizes, size, stride, padding, dilation, ceil_mode):
     """For each axis and output: the pixels it sees, and how many of its taps are not beyond.
 
     torch's `pooling_output_shape`, with the padding before and after apart.
@@ -23,8 +23,8 @@ def windows_by_definition(sizes, size, stride, padding, dilation, ceil):
     axes = []
     for n, k, s, d, (low, high) in zip(sizes, size, stride, dilation, pads, strict=True):
         room = n + low + high - d * (k - 1) - 1
-        outputs = (math.ceil if ceil else math.floor)(room / s) + 1
-        if ceil and (outputs - 1) * s >= n + low:
+        outputs = (math.ceil if ceil_mode else math.floor)(room / s) + 1
+        if ceil_mode and (outputs - 1) * s >= n + low:
             outputs -= 1
         axis = []
         for o in range(outputs):
@@ -36,13 +36,13 @@ def windows_by_definition(sizes, size, stride, padding, dilation, ceil):
 
 
 def pool_by_definition(
-    reduce, x, size, stride=None, padding="VALID", dilation=1, ceil=False, **options
+    reduce, x, window_shape, stride=None, padding="VALID", dilation=1, ceil_mode=False, **options
 ):
     """(n, *space, c) to (n, *output, c): `reduce(pixels, count)` of each window's (n, pixel, c)."""
     x, rank = wide(x), np.ndim(x) - 2
-    stride = size if stride is None else stride
-    size, stride, dilation = (per_axis(v, rank) for v in (size, stride, dilation))
-    axes = windows_by_definition(x.shape[1:-1], size, stride, padding, dilation, ceil)
+    stride = window_shape if stride is None else stride
+    size, stride, dilation = (per_axis(v, rank) for v in (window_shape, stride, dilation))
+    axes = windows_by_definition(x.shape[1:-1], size, stride, padding, dilation, ceil_mode)
     y = [
         reduce(
             x[:, *np.ix_(*(seen for seen, _ in axis))].reshape(
@@ -56,7 +56,7 @@ def pool_by_definition(
     return np.stack(y, axis=1).reshape(x.shape[0], *map(len, axes), x.shape[-1])
 
 
-def mean(pixels, count, count_include_pad=False):
+def mean(pixels, count, count_include_pad=True):
     return pixels.sum(axis=1) / max(1, count if count_include_pad else pixels.shape[1])
 
 
@@ -69,30 +69,39 @@ def norm(pixels, count, p=2):
 
 
 CASES = [
-    ((2, 9, 3), dict(size=2)),
-    ((2, 9, 3), dict(size=3, stride=2, padding=[(2, 1)], dilation=2, ceil=True)),
-    ((2, 7, 6, 2), dict(size=(3, 2))),
-    ((2, 7, 6, 2), dict(size=3, stride=2, padding=1)),
-    ((2, 7, 6, 2), dict(size=3, stride=2, padding=1, ceil=True)),
-    ((2, 8, 6, 2), dict(size=3, stride=2, ceil=True)),
-    ((2, 8, 7, 2), dict(size=2, stride=3, padding=1, ceil=True)),  # drops the last windows
-    ((2, 8, 7, 2), dict(size=3, stride=(2, 1), padding="SAME", dilation=(1, 2))),
-    ((2, 8, 7, 2), dict(size=(2, 4), stride=2, padding="SAME_LOWER")),
-    ((2, 8, 7, 2), dict(size=(2, 3), stride=2, padding="SAME", ceil=True)),
-    ((2, 8, 7, 2), dict(size=2, stride=1, padding=[(-1, 2), (1, -2)])),
-    ((2, 9, 9, 2), dict(size=2, stride=2, padding=[(-1, -1), (0, -2)], ceil=True)),
-    ((1, 2, 2, 2), dict(size=3, stride=2, ceil=True)),  # larger than the input, and yet it fits
-    ((1, 7, 8, 2), dict(size=3, stride=2, dilation=3, padding=(3, 2), ceil=True)),
-    ((1, 3, 3, 2), dict(size=2, stride=1, padding=[(3, 0), (0, 3)])),  # windows of padding alone
-    ((1, 4, 5, 6, 2), dict(size=(2, 3, 2), stride=(2, 1, 3), padding=1, ceil=True)),
-    ((1, 3, 3, 3, 3, 2), dict(size=2, padding="SAME")),
+    ((2, 9, 3), dict(window_shape=2)),
+    ((2, 9, 3), dict(window_shape=3, stride=2, padding=[(2, 1)], dilation=2, ceil_mode=True)),
+    ((2, 7, 6, 2), dict(window_shape=(3, 2))),
+    ((2, 7, 6, 2), dict(window_shape=3, stride=2, padding=1)),
+    ((2, 7, 6, 2), dict(window_shape=3, stride=2, padding=1, ceil_mode=True)),
+    ((2, 8, 6, 2), dict(window_shape=3, stride=2, ceil_mode=True)),
+    (
+        (2, 8, 7, 2),
+        dict(window_shape=2, stride=3, padding=1, ceil_mode=True),
+    ),  # drops the last windows
+    ((2, 8, 7, 2), dict(window_shape=3, stride=(2, 1), padding="SAME", dilation=(1, 2))),
+    ((2, 8, 7, 2), dict(window_shape=(2, 4), stride=2, padding="SAME_LOWER")),
+    ((2, 8, 7, 2), dict(window_shape=(2, 3), stride=2, padding="SAME", ceil_mode=True)),
+    ((2, 8, 7, 2), dict(window_shape=2, stride=1, padding=[(-1, 2), (1, -2)])),
+    ((2, 9, 9, 2), dict(window_shape=2, stride=2, padding=[(-1, -1), (0, -2)], ceil_mode=True)),
+    (
+        (1, 2, 2, 2),
+        dict(window_shape=3, stride=2, ceil_mode=True),
+    ),  # larger than the input, and yet it fits
+    ((1, 7, 8, 2), dict(window_shape=3, stride=2, dilation=3, padding=(3, 2), ceil_mode=True)),
+    (
+        (1, 3, 3, 2),
+        dict(window_shape=2, stride=1, padding=[(3, 0), (0, 3)]),
+    ),  # windows of padding alone
+    ((1, 4, 5, 6, 2), dict(window_shape=(2, 3, 2), stride=(2, 1, 3), padding=1, ceil_mode=True)),
+    ((1, 3, 3, 3, 3, 2), dict(window_shape=2, padding="SAME")),
 ]
 every_case = pytest.mark.parametrize("shape, options", CASES, ids=str)
 
 
 @every_case
 def test_matches_the_definition(shape, options, rng):
-    x = rng.normal(size=shape).astype("float32")
+    x = rng.normal(window_shape=shape).astype("float32")
     close = dict(rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(max_pool(x, **options), pool_by_definition(largest, x, **options))
     for also in (dict(count_include_pad=False), dict(count_include_pad=True)):
@@ -119,9 +128,9 @@ def test_indices_say_where_the_maxima_stand(shape, options, rng):
 def test_torchs_and_onnxs_own_examples():
     """By the rules as both document them; the figures of ONNX's test cases for AveragePool."""
     x = jnp.arange(1.0, 17).reshape(1, 4, 4, 1)
-    y = avg_pool(x, 3, stride=2, ceil=True)  # averagepool_2d_ceil
+    y = avg_pool(x, 3, stride=2, ceil_mode=True)  # averagepool_2d_ceil
     np.testing.assert_array_equal(y[0, :, :, 0], [[6, 7.5], [12, 13.5]])
-    y = max_pool(x, 3, stride=2, ceil=True)  # maxpool_2d_ceil
+    y = max_pool(x, 3, stride=2, ceil_mode=True)  # maxpool_2d_ceil
     np.testing.assert_array_equal(y[0, :, :, 0], [[11, 12], [15, 16]])
     x = jnp.arange(1.0, 26).reshape(1, 5, 5, 1)
     y = avg_pool(x, 5, stride=1, padding=2)  # averagepool_2d_precomputed_pads
@@ -131,10 +140,10 @@ def test_torchs_and_onnxs_own_examples():
     y = avg_pool(x, 3, stride=2, padding="SAME")  # averagepool_2d_precomputed_same_upper
     np.testing.assert_allclose(y[0, 0, :, 0], [4, 5.5, 7], rtol=1e-6)
     # A window that would start in the padding after the input is dropped, at 2 * 3 >= 2 + 1.
-    assert avg_pool(jnp.ones((1, 2, 2, 3)), 3, padding=1, ceil=True).shape == (1, 1, 1, 3)
+    assert avg_pool(jnp.ones((1, 2, 2, 3)), 3, padding=1, ceil_mode=True).shape == (1, 1, 1, 3)
     # The last of 4 pixels' windows has 2 of them, 1 of padding, and 1 that does not count, beyond.
     # Of 6 pixels it has 1, 1 of padding, and 2 beyond.
-    options = dict(stride=3, padding=1, ceil=True, count_include_pad=True)
+    options = dict(stride=3, padding=1, ceil_mode=True, count_include_pad=True)
     y = avg_pool(jnp.ones((1, 4, 1)), 4, **options)
     np.testing.assert_allclose(y[0, :, 0], [3 / 4, 2 / 3], rtol=1e-6)
     y = avg_pool(jnp.ones((1, 6, 1)), 4, **options)
@@ -158,7 +167,7 @@ def test_derivatives_of_every_order_match_finite_differences(pool, dilation, rng
     with jax.enable_x64(True):
         # Values apart from each other and from zero, where maxima and norms have corners.
         x = jnp.asarray(rng.permutation(60).reshape(1, 5, 6, 2) * 0.1 - 2.95)
-        f = lambda x: pool(x, (3, 2), stride=2, padding=1, dilation=dilation, ceil=True)
+        f = lambda x: pool(x, (3, 2), stride=2, padding=1, dilation=dilation, ceil_mode=True)
         check_grads(lambda x: jnp.tanh(f(x) / 3), (x,), order=2, eps=1e-4, rtol=1e-4, atol=1e-4)
 
 
@@ -190,7 +199,7 @@ def test_the_norms_derivatives_are_zero_where_all_pixels_are(p):
 
 @every_pool
 def test_jit_vmap_and_empty_batches(pool, rng):
-    xs = rng.normal(size=(3, 2, 6, 5, 2)).astype("float32")
+    xs = rng.normal(window_shape=(3, 2, 6, 5, 2)).astype("float32")
     f = lambda x: pool(x, (3, 2), stride=2, padding="SAME")
     g = jax.grad(lambda x: jnp.sum(jnp.sin(f(x))))
     for h in (f, g):
@@ -205,17 +214,17 @@ def test_jit_vmap_and_empty_batches(pool, rng):
 @every_pool
 @pytest.mark.parametrize("layout", ["NCHW", ("CHWN", "HWIO", "NHWC")])
 def test_layouts(pool, layout, rng):
-    x = rng.normal(size=(2, 6, 5, 3)).astype("float32")
+    x = rng.normal(window_shape=(2, 6, 5, 3)).astype("float32")
     axes = {"NCHW": (0, 3, 1, 2), "CHWN": (3, 1, 2, 0)}[
         layout if isinstance(layout, str) else layout[0]
     ]
-    options = dict(size=(3, 2), stride=(2, 1), padding=[(1, 0), (0, 2)], ceil=True)
+    options = dict(window_shape=(3, 2), stride=(2, 1), padding=[(1, 0), (0, 2)], ceil_mode=True)
     y = pool(x.transpose(axes), layout=layout, **options)
     np.testing.assert_allclose(y, pool(x, **options).transpose(axes), rtol=1e-5, atol=1e-6)
 
 
 def test_indices_in_any_layout(rng):
-    x = rng.normal(size=(2, 6, 5, 3)).astype("float32")
+    x = rng.normal(window_shape=(2, 6, 5, 3)).astype("float32")
     _, places = max_pool(x, 2, return_indices=True)
     layout = ("NWHC", "HWIO", "NHWC")
     _, turned = max_pool(x.transpose(0, 2, 1, 3), 2, layout=layout, return_indices=True)
@@ -290,7 +299,7 @@ def test_the_program_does_not_grow_with_the_window(pool):
 
 @every_pool
 def test_export_with_a_symbolic_batch(pool, rng):
-    x = rng.normal(size=(3, 6, 5, 2)).astype("float32")
+    x = rng.normal(window_shape=(3, 6, 5, 2)).astype("float32")
     f = jax.jit(jax.value_and_grad(lambda x: jnp.sum(jnp.sin(pool(x, 3, stride=2)))))
     (n,) = jax.export.symbolic_shape("n")
     exported = jax.export.export(f)(jax.ShapeDtypeStruct((n, 6, 5, 2), x.dtype))
@@ -308,8 +317,8 @@ def test_strict_promotion():
 
 
 def test_layers_are_the_functions(rng):
-    x = rng.normal(size=(2, 3, 7, 6, 2)).astype("float32")
-    options = dict(padding=1, dilation=(1, 2), ceil=True)
+    x = rng.normal(window_shape=(2, 3, 7, 6, 2)).astype("float32")
+    options = dict(padding=1, dilation=(1, 2), ceil_mode=True)
     for layer, pool in (
         (MaxPool((3, 2), (2, 2), **options), max_pool),
         (AvgPool((3, 2), (2, 2), **options), avg_pool),
@@ -328,21 +337,49 @@ def test_layers_are_the_functions(rng):
 X = np.ones((2, 6, 5, 3), np.float32)
 BAD_CALLS = [
     (dict(x=X[0, :, :, 0]), "`x` must have a batch axis", "x.shape=(6, 5)"),
-    (dict(x=X[0], size=(2, 2)), "Add a missing batch axis with `x[None]`", "size=(2, 2)"),
-    (dict(x=X[None], size=(2, 2)), "take further ones away with `jax.vmap`", "(1, 2, 6, 5, 3)"),
+    (
+        dict(x=X[0], window_shape=(2, 2)),
+        "Add a missing batch axis with `x[None]`",
+        "window_shape=(2, 2)",
+    ),
+    (
+        dict(x=X[None], window_shape=(2, 2)),
+        "map over further ones with `jax.vmap`",
+        "(1, 2, 6, 5, 3)",
+    ),
     (dict(x=X > 0), "`x` must be numbers", "bool"),
     (dict(x="photo"), "`x` must be an array", "str"),
-    (dict(size=(2, 2, 2)), "`size` must be one int, or one for each", "size=(2, 2, 2)"),
-    (dict(size=0), "`size` must be an int of at least 1", "size=0"),
-    (dict(size=(2, -1)), "`size` must be an int of at least 1", "size=-1"),
-    (dict(size="3"), "`size` must be an int", "size='3'"),
-    (dict(size=2.0), "`size` must be an int", "size=2.0"),
-    (dict(size=True), "`size` must be an int", "size=True"),
-    (dict(size=None), "`size` must be an int", "size=None"),
-    (dict(size=6), "`size` must fit into the padded input", "has 5 (input 5, padding (0, 0))"),
-    (dict(size=9, ceil=True, stride=2), "`size` must fit into the padded input", "spans 9 pixels"),
-    (dict(padding=-3, ceil=True), "`size` must fit into the padded input", "padding (-3, -3)"),
-    (dict(size=3, dilation=3), "Use a smaller `size` or `dilation`", "spans 7 pixels"),
+    (
+        dict(window_shape=(2, 2, 2)),
+        "`window_shape` must be one int, or one for each",
+        "window_shape=(2, 2, 2)",
+    ),
+    (dict(window_shape=0), "`window_shape` must be an int of at least 1", "window_shape=0"),
+    (dict(window_shape=(2, -1)), "`window_shape` must be an int of at least 1", "window_shape=-1"),
+    (dict(window_shape="3"), "`window_shape` must be an int", "window_shape='3'"),
+    (dict(window_shape=2.0), "`window_shape` must be an int", "window_shape=2.0"),
+    (dict(window_shape=True), "`window_shape` must be an int", "window_shape=True"),
+    (dict(window_shape=None), "`window_shape` must be an int", "window_shape=None"),
+    (
+        dict(window_shape=6),
+        "`window_shape` must fit into the padded input",
+        "has 5 (input 5, padding (0, 0))",
+    ),
+    (
+        dict(window_shape=9, ceil_mode=True, stride=2),
+        "`window_shape` must fit into the padded input",
+        "spans 9 pixels",
+    ),
+    (
+        dict(padding=-3, ceil_mode=True),
+        "`window_shape` must fit into the padded input",
+        "padding (-3, -3)",
+    ),
+    (
+        dict(window_shape=3, dilation=3),
+        "Use a smaller `window_shape` or `dilation`",
+        "spans 7 pixels",
+    ),
     (dict(stride=0), "`stride` must be an int of at least 1", "stride=0"),
     (dict(stride=(1, 1, 1)), "one for each of the 2 spatial axes", "which has 3"),
     (dict(stride="2"), "`stride` must be an int", "stride='2'"),
@@ -350,8 +387,8 @@ BAD_CALLS = [
     (dict(padding="SAEM"), "`padding` must be one of", "padding='SAEM'"),
     (dict(padding=1.5), "`padding` must be one of", "padding=1.5"),
     (dict(padding=[1, 1, 1]), "for each of the 2 spatial axes", "which has 3"),
-    (dict(ceil="yes"), "`ceil` must be True or False", "ceil='yes'"),
-    (dict(ceil=1), "`ceil` must be True or False", "ceil=1"),
+    (dict(ceil_mode="yes"), "`ceil_mode` must be True or False", "ceil_mode='yes'"),
+    (dict(ceil_mode=1), "`ceil_mode` must be True or False", "ceil_mode=1"),
     (dict(layout="NWC"), "`layout` must be 'NHWC'", "layout='NWC'"),
 ]
 OWN_BAD_CALLS = [

@@ -158,7 +158,7 @@ mesh = jax.sharding.Mesh(np.array(jax.devices()), ("d",))
 rng = np.random.default_rng(0)
 x = jnp.asarray(rng.normal(size=(8, 6, 5, 4)), jnp.float32)
 for name in sys.argv[1:]:
-    algorithm = jconv.Separable(rank=64) if name == "separable" else jconv.ALGORITHMS[name]
+    algorithm = jconv.ALGORITHMS[name]
     for groups in (1, 4):
         kernel = jnp.asarray(rng.normal(size=(3, 3, 4 // groups, 4)), jnp.float32)
         f = lambda x, k: jconv.conv(x, k, groups=groups, algorithm=algorithm)

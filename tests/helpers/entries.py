@@ -9,9 +9,7 @@ on_a_cpu = pytest.mark.skipif(
     jax.default_backend() != "cpu", reason="is about the CPU: what is known of it, or its bits"
 )
 
-# `separable` is exact for kernels of the rank asked for: here, of any.
-EXACT = {**jconv.ALGORITHMS, "separable": jconv.Separable(rank=64)}
-ENTRIES = {**EXACT, "auto": "auto"}
+ENTRIES = {**jconv.ALGORITHMS, "auto": "auto"}
 # Small blocks, so that small cases need many of them.
 VARIANTS = {
     "xla-for-cudnn": jconv.Xla(cudnn=True),

@@ -164,13 +164,11 @@ def test_a_network_of_ours_shows_the_lines_of_its_blocks():
     assert found.place.where.startswith("test_inspect.py:")
 
 
-@pytest.mark.parametrize("algorithm", ["auto", "separable"])
-def test_a_model_in_training_is_inspected_and_left_as_it_was(algorithm):
+def test_a_model_in_training_is_inspected_and_left_as_it_was():
     class Model(nnx.Module):
         def __init__(self, rngs):
             ones = nnx.initializers.ones
-            self.conv = jconv.nn.DepthwiseConv(4, (3, 3), algorithm=algorithm, kernel_init=ones,
-                                               rngs=rngs)  # fmt: skip
+            self.conv = jconv.nn.DepthwiseConv(4, (3, 3), kernel_init=ones, rngs=rngs)
             self.norm = nnx.BatchNorm(4, rngs=rngs)
             self.dropout = nnx.Dropout(0.5, rngs=rngs)
 
@@ -181,9 +179,8 @@ def test_a_model_in_training_is_inspected_and_left_as_it_was(algorithm):
     (found,) = jconv.inspect(model)(X).convolutions
     assert found.problem.groups == 4
     np.testing.assert_array_equal(model.norm.mean[...], 0)
-    if algorithm == "auto":
-        shapes = nnx.eval_shape(lambda: Model(nnx.Rngs(0)))
-        assert jconv.inspect(shapes)(X).convolutions[0].problem == found.problem
+    shapes = nnx.eval_shape(lambda: Model(nnx.Rngs(0)))
+    assert jconv.inspect(shapes)(X).convolutions[0].problem == found.problem
 
 
 @on_a_cpu

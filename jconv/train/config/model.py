@@ -10,8 +10,7 @@ from jconv.train.config.section import Int, Section, Share
 if TYPE_CHECKING:
     AlgorithmName: TypeAlias = str
 else:
-    # Training is jitted, so no value of a kernel can decide how to convolve.
-    AlgorithmName = Literal["auto", *(n for n, a in ALGORITHMS.items() if not a.reads_kernel)]
+    AlgorithmName = Literal["auto", *ALGORITHMS]
 
 Width = Annotated[Int, Field(ge=1, le=2**16)]  # channels of a layer
 KernelSize = Annotated[Int, Field(ge=1, le=99)]
