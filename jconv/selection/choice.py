@@ -110,7 +110,7 @@ class Choice(RichRepr):
         return reasons
 
     def __rich__(self) -> Group:
-        """Return a sentence and a table: the chosen algorithm first, then the others, then the excluded ones."""
+        """Return a sentence, and a table of the chosen, the other and the excluded algorithms."""
         from rich import box
         from rich.console import Group
         from rich.markup import escape

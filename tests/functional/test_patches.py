@@ -58,7 +58,7 @@ every_case = pytest.mark.parametrize("shape, options", CASES, ids=str)
 
 @every_case
 def test_patches_and_their_adjoint(shape, options, rng):
-    x = rng.normal(kernel_size=shape).astype("float32")
+    x = rng.normal(size=shape).astype("float32")
     patches = unfold(x, **options)
     np.testing.assert_array_equal(patches, unfold_by_definition(x, **options))
 
@@ -81,7 +81,7 @@ def test_fold_of_ones_counts_the_windows_over_each_pixel():
 
 @pytest.mark.parametrize("layout", ["NCHW", ("CHWN", "HWIO", "NHWC"), ("NWHC", "HWIO", "NHWC")])
 def test_layouts(layout, rng):
-    x = rng.normal(kernel_size=(2, 6, 5, 3)).astype("float32")
+    x = rng.normal(size=(2, 6, 5, 3)).astype("float32")
     options = dict(kernel_size=(3, 2), stride=(1, 2), padding=1)
     patches = unfold(x, **options)  # n h w kh kw c
     x_axes, axes = {
@@ -99,8 +99,8 @@ def test_layouts(layout, rng):
 
 
 def test_the_documented_reshapes(rng):
-    x = rng.normal(kernel_size=(2, 6, 5, 3)).astype("float32")
-    kernel = rng.normal(kernel_size=(3, 2, 3, 4)).astype("float32")
+    x = rng.normal(size=(2, 6, 5, 3)).astype("float32")
+    kernel = rng.normal(size=(3, 2, 3, 4)).astype("float32")
     y = unfold(x, (3, 2), stride=2).reshape(2, 2, 2, -1) @ kernel.reshape(-1, 4)
     expected = jconv.conv(x, kernel, stride=2, padding="VALID")
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
@@ -113,14 +113,14 @@ def test_the_documented_reshapes(rng):
 def test_derivatives_of_every_order(mode, rng):
     options = dict(kernel_size=(3, 2), stride=(2, 1), padding=1, padding_mode=mode)
     with jax.enable_x64(True):
-        x = jnp.asarray(rng.normal(kernel_size=(1, 5, 4, 2)))
+        x = jnp.asarray(rng.normal(size=(1, 5, 4, 2)))
         patches = unfold(x, **options)
         check_grads(lambda x: jnp.tanh(unfold(jnp.sin(x), **options)), (x,), order=2)
         check_grads(lambda p: jnp.tanh(fold(jnp.sin(p), (5, 4), **options)), (patches,), order=2)
 
 
 def test_each_is_the_derivative_of_the_other(rng):
-    x, p = rng.normal(kernel_size=(1, 5, 4, 2)), rng.normal(kernel_size=(1, 3, 3, 3, 2, 2))
+    x, p = rng.normal(size=(1, 5, 4, 2)), rng.normal(size=(1, 3, 3, 3, 2, 2))
     x, p = jnp.asarray(x, jnp.float32), jnp.asarray(p, jnp.float32)
     f, g = lambda x: unfold(x, (3, 2)), lambda p: fold(p, (5, 4), (3, 2))
     np.testing.assert_array_equal(jax.vjp(f, x)[1](p)[0], g(p))
@@ -132,7 +132,7 @@ def test_each_is_the_derivative_of_the_other(rng):
 
 @pytest.mark.parametrize("space", [(6,), (6, 5), (4, 3, 5)])
 def test_jit_and_vmap(space, rng):
-    xs = rng.normal(kernel_size=(2, 4, *space, 3)).astype("float32")
+    xs = rng.normal(size=(2, 4, *space, 3)).astype("float32")
     f = lambda x: unfold(x, 3, padding="SAME", stride=2)
     g = lambda p: fold(p, space, 3, padding="SAME", stride=2)
     for axis in (0, 1, xs.ndim - 1):
@@ -163,8 +163,8 @@ def test_the_program_does_not_grow_with_the_window():
         return sum(" = " in line for line in text.splitlines())
 
     for size in (5, 31):
-        f = lambda x, kernel_size=size: unfold(x, size, padding="SAME")
-        g = lambda p, kernel_size=size: fold(p, 40, size, padding="SAME")
+        f = lambda x, size=size: unfold(x, size, padding="SAME")
+        g = lambda p, size=size: fold(p, 40, size, padding="SAME")
         x = jnp.ones((1, 40, 40, 2))
         assert instructions(f, x) < 200
         assert instructions(g, f(x)) < 200
@@ -172,7 +172,7 @@ def test_the_program_does_not_grow_with_the_window():
 
 
 def test_export_with_a_symbolic_batch(rng):
-    x = rng.normal(kernel_size=(3, 6, 5, 2)).astype("float32")
+    x = rng.normal(size=(3, 6, 5, 2)).astype("float32")
     f = jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(unfold(x, 3, padding=1)))))
     (n,) = jax.export.symbolic_shape("n")
     exported = jax.export.export(f)(jax.ShapeDtypeStruct((n, 6, 5, 2), x.dtype))
@@ -181,7 +181,7 @@ def test_export_with_a_symbolic_batch(rng):
 
 def test_per_device(rng):
     """Inside of `shard_map`, and on a mesh with explicit axes."""
-    x = rng.normal(kernel_size=(2, 6, 5, 2)).astype("float32")
+    x = rng.normal(size=(2, 6, 5, 2)).astype("float32")
     f = jax.grad(lambda x: jnp.sum(jnp.sin(fold(unfold(x, 3) ** 2, (6, 5), 3))))
     mesh = jax.make_mesh((1,), ("d",))
     part = jax.sharding.PartitionSpec("d")

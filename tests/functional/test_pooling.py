@@ -101,7 +101,7 @@ every_case = pytest.mark.parametrize("shape, options", CASES, ids=str)
 
 @every_case
 def test_matches_the_definition(shape, options, rng):
-    x = rng.normal(window_shape=shape).astype("float32")
+    x = rng.normal(size=shape).astype("float32")
     close = dict(rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(max_pool(x, **options), pool_by_definition(largest, x, **options))
     for also in (dict(count_include_pad=False), dict(count_include_pad=True)):
@@ -199,7 +199,7 @@ def test_the_norms_derivatives_are_zero_where_all_pixels_are(p):
 
 @every_pool
 def test_jit_vmap_and_empty_batches(pool, rng):
-    xs = rng.normal(window_shape=(3, 2, 6, 5, 2)).astype("float32")
+    xs = rng.normal(size=(3, 2, 6, 5, 2)).astype("float32")
     f = lambda x: pool(x, (3, 2), stride=2, padding="SAME")
     g = jax.grad(lambda x: jnp.sum(jnp.sin(f(x))))
     for h in (f, g):
@@ -214,7 +214,7 @@ def test_jit_vmap_and_empty_batches(pool, rng):
 @every_pool
 @pytest.mark.parametrize("layout", ["NCHW", ("CHWN", "HWIO", "NHWC")])
 def test_layouts(pool, layout, rng):
-    x = rng.normal(window_shape=(2, 6, 5, 3)).astype("float32")
+    x = rng.normal(size=(2, 6, 5, 3)).astype("float32")
     axes = {"NCHW": (0, 3, 1, 2), "CHWN": (3, 1, 2, 0)}[
         layout if isinstance(layout, str) else layout[0]
     ]
@@ -224,7 +224,7 @@ def test_layouts(pool, layout, rng):
 
 
 def test_indices_in_any_layout(rng):
-    x = rng.normal(window_shape=(2, 6, 5, 3)).astype("float32")
+    x = rng.normal(size=(2, 6, 5, 3)).astype("float32")
     _, places = max_pool(x, 2, return_indices=True)
     layout = ("NWHC", "HWIO", "NHWC")
     _, turned = max_pool(x.transpose(0, 2, 1, 3), 2, layout=layout, return_indices=True)
@@ -299,7 +299,7 @@ def test_the_program_does_not_grow_with_the_window(pool):
 
 @every_pool
 def test_export_with_a_symbolic_batch(pool, rng):
-    x = rng.normal(window_shape=(3, 6, 5, 2)).astype("float32")
+    x = rng.normal(size=(3, 6, 5, 2)).astype("float32")
     f = jax.jit(jax.value_and_grad(lambda x: jnp.sum(jnp.sin(pool(x, 3, stride=2)))))
     (n,) = jax.export.symbolic_shape("n")
     exported = jax.export.export(f)(jax.ShapeDtypeStruct((n, 6, 5, 2), x.dtype))
@@ -317,7 +317,7 @@ def test_strict_promotion():
 
 
 def test_layers_are_the_functions(rng):
-    x = rng.normal(window_shape=(2, 3, 7, 6, 2)).astype("float32")
+    x = rng.normal(size=(2, 3, 7, 6, 2)).astype("float32")
     options = dict(padding=1, dilation=(1, 2), ceil_mode=True)
     for layer, pool in (
         (MaxPool((3, 2), (2, 2), **options), max_pool),

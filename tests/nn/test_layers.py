@@ -189,8 +189,8 @@ def test_branches_of_every_kind(rng):
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        (dict(width=0), "`width` must be a positive int"),
-        (dict(width=2, reduce=0), "`reduce` must be a positive int"),
+        (dict(width=0), "`width` must be an int of at least 1"),
+        (dict(width=2, reduce=0), "`reduce` must be an int of at least 1"),
         (dict(width=2, kernel=0), "`kernel` must be an int of at least 1"),
         (dict(width=2, pool="median"), "`pool` must be None or one of"),
     ],
