@@ -31,22 +31,22 @@ if TYPE_CHECKING:
     from jconv.algorithms import Winograd as Winograd
     from jconv.algorithms import Xla as Xla
     from jconv.functional.conv import conv as conv
-    from jconv.functional.lax_compat import conv_general_dilated as conv_general_dilated
-    from jconv.functional.depthwise_conv import depthwise_conv as depthwise_conv
     from jconv.functional.conv import output_shape as output_shape
-    from jconv.functional.separable_conv import separable_conv as separable_conv
     from jconv.functional.conv_local import conv_local as conv_local
     from jconv.functional.conv_transpose import conv_transpose as conv_transpose
     from jconv.functional.deform_conv import deform_conv as deform_conv
+    from jconv.functional.depthwise_conv import depthwise_conv as depthwise_conv
+    from jconv.functional.lax_compat import conv_general_dilated as conv_general_dilated
     from jconv.functional.patches import fold as fold
     from jconv.functional.patches import unfold as unfold
     from jconv.functional.pooling import avg_pool as avg_pool
     from jconv.functional.pooling import lp_pool as lp_pool
     from jconv.functional.pooling import max_pool as max_pool
+    from jconv.functional.separable_conv import separable_conv as separable_conv
+    from jconv.selection.choose import choose as choose
     from jconv.selection.plan import Plan as Plan
     from jconv.transforms.accelerate import accelerate as accelerate
     from jconv.transforms.accelerate import accelerated as accelerated
-    from jconv.selection.choose import choose as choose
     from jconv.transforms.inspect import inspect as inspect
     from jconv.transforms.tune import tune as tune
     from jconv.walkthrough import walkthrough as walkthrough
