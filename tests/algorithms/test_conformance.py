@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from helpers.cases import CASES, GRID, Case
 from helpers.definition import conv_by_definition
-from helpers.entries import ENTRIES, EXACT, VARIANTS, any_algorithm, every_algorithm
+from helpers.entries import ENTRIES, VARIANTS, any_algorithm, every_algorithm
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -44,7 +44,7 @@ def through(cases, few=None):
                 case,
                 id=f"{algorithm}-{case}",
                 marks=()
-                if case.name in (quick if algorithm in EXACT else quick & set(FEW))
+                if case.name in (quick if algorithm in jconv.ALGORITHMS else quick & set(FEW))
                 else pytest.mark.slow,
             )
             for algorithm in ALL
