@@ -1,11 +1,11 @@
-"""Learns a hidden kernel back from what it does to photographs.
+"""Recovery of a hidden kernel from photographs that it has filtered.
 
     python experiments/recover_kernel.py configs/recover_prewitt.yaml
 
-Photographs are filtered with a kernel that the network never sees; one convolution, started at
-random, is trained on pairs of a patch and its filtered version. The mean squared error is a
-quadratic function of the kernel with one minimum, the hidden kernel, so gradient descent has to
-find it. Its kernel is logged at every step, and the run's page shows it emerge.
+One convolution with a random initial kernel is trained on pairs of a patch and its filtered
+version. The mean squared error is a quadratic function of the kernel whose only minimum is the
+hidden kernel, so gradient descent converges to it. The kernel is logged at every step, and the
+run's page shows its history.
 """
 
 import argparse
@@ -18,10 +18,11 @@ from jconv.report.page import write_page
 from jconv.train import ConfigError, TrainConfig, load_config, run_name, train
 from jconv.train.config import FilteredPhotos
 
-TOLERANCE = 1e-3  # of each tap, whose hidden values are of order one
+TOLERANCE = 1e-3  # largest error of a tap; the hidden taps are of order one
 
 
 def main() -> int:
+    """Train, print both kernels, and return 0 if every tap is within the tolerance."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -54,7 +55,7 @@ def main() -> int:
 
 
 def last_kernel(run: Path) -> np.ndarray:
-    """The kernel that the run logged last, (rows, columns)."""
+    """Return the kernel that the run logged last, (rows, columns)."""
     with np.load(max((run / "kernels").glob("*.npz"), key=lambda path: int(path.stem))) as kernels:
         (kernel,) = kernels.values()
     return kernel[..., 0, 0]

@@ -1,8 +1,8 @@
-"""How fast several seeds train at once: against the same over `lax`, and against runs in turn.
+"""Speed of training several seeds in parallel, against the same over `lax` and against single runs.
 
     python experiments/replicates.py configs/digits.yaml
 
-Three ways to take the same steps of all seeds, nothing logged. They take turns, round by round;
+Three variants take the same steps of all seeds, without logging. They alternate round by round;
 ratios are medians over the rounds.
 """
 
@@ -19,7 +19,7 @@ from flax import nnx
 from jconv.bench.networks import over_lax
 from jconv.train import TrainConfig, load_config
 from jconv.train.step import take_steps
-from jconv.train.trainer import MOST_AT_ONCE, Training
+from jconv.train.trainer import MAX_STEPS_PER_CALL, Trainer
 
 
 def main(
@@ -28,61 +28,61 @@ def main(
     steps: int = 20,
     rounds: int = 5,
 ) -> None:
-    """Prints milliseconds of one step of all seeds, and the ratios.
+    """Print milliseconds of one step of all seeds, and the ratios.
 
     Args:
-      config: of the run.
-      replicates: how many seeds.
-      steps: of each round; one call takes them all.
-      rounds: of all three.
+      config: the run.
+      replicates: number of seeds.
+      steps: steps of each round, all taken by one call.
+      rounds: number of rounds.
     """
-    if not 1 <= steps <= MOST_AT_ONCE:
-        raise SystemExit(f"`--steps` must be from 1 to {MOST_AT_ONCE}. Received: {steps}.")
+    if not 1 <= steps <= MAX_STEPS_PER_CALL:
+        raise SystemExit(f"`--steps` must be from 1 to {MAX_STEPS_PER_CALL}. Received: {steps}.")
     if rounds < 1:
         raise SystemExit(f"`--rounds` must be at least 1. Received: {rounds}.")
-    every = dict.fromkeys(("every", "evaluate_every", "kernels_every"), steps)
-    one = load_config(config, TrainConfig).model_dump() | {"steps": steps, "log": every}
-    one |= {"checkpoints": {"every": steps}, "schedule": {"kind": "constant"}}
-    seeds = [one | {"seed": one["seed"] + i} for i in range(replicates)]
-    ways = {
-        "at once": [Training(read(one | {"replicates": replicates}))],
-        "at once, lax": [OverLax(read(one | {"replicates": replicates}))],
-        "in turn": [Training(read(seed)) for seed in seeds],
+    log = dict.fromkeys(("every", "evaluate_every", "kernels_every"), steps)
+    single = load_config(config, TrainConfig).model_dump() | {"steps": steps, "log": log}
+    single |= {"checkpoints": {"every": steps}, "schedule": {"kind": "constant"}}
+    parallel = TrainConfig.model_validate(single | {"replicates": replicates})
+    seeds = [single | {"seed": single["seed"] + i} for i in range(replicates)]
+    variants = {
+        "parallel": [Trainer(parallel)],
+        "parallel, lax": [LaxTrainer(parallel)],
+        "single runs": [Trainer(TrainConfig.model_validate(seed)) for seed in seeds],
     }
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds + 1):
-        for name, trainings in ways.items():
-            times[name].append(sum(map(seconds, trainings)))
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(rounds + 1):  # the first round compiles and is not counted
+        for name, trainers in variants.items():
+            times[name].append(sum(map(seconds, trainers)))
     for name, values in times.items():
-        ratios = [a / b for a, b in zip(values[1:], times["at once"][1:], strict=True)]
-        each = 1e3 * statistics.median(values[1:]) / steps
+        ratios = [a / b for a, b in zip(values[1:], times["parallel"][1:], strict=True)]
+        ms = 1e3 * statistics.median(values[1:]) / steps
         print(
-            f"{name:14} {each:9.2f} ms a step   at once is {statistics.median(ratios):.2f}x as fast"
+            f"{name:14} {ms:9.2f} ms a step   parallel is {statistics.median(ratios):.2f}x as fast"
         )
 
 
-class OverLax(Training):
-    """A run whose convolutions are Flax's own."""
+class LaxTrainer(Trainer):
+    """A run whose convolutions are Flax's, over `lax`."""
 
-    def model(self, seed: int) -> nnx.Module:
-        return over_lax(super().model(seed))
-
-
-def read(content: dict) -> TrainConfig:
-    return TrainConfig.model_validate(content)
+    def build_model(self, seed: int) -> nnx.Module:
+        """Return the network of a seed with its convolutions replaced."""
+        return over_lax(super().build_model(seed))
 
 
-def seconds(training: Training) -> float:
-    """Of all steps of a run, taken by one call, from where it is."""
-    count = training.config.steps
-    data, order = training.take_from()(count)
+def seconds(trainer: Trainer) -> float:
+    """Return the seconds that one call of `steps` steps takes."""
+    count = trainer.config.steps
+    data, indices = trainer.next_batches(count)
+    first, count = np.int32(1), np.int32(count)
     start = time.perf_counter()
-    training.state, _, taken = take_steps(
-        training.learner, training.state, data, order, training.keys, np.int32(1), np.int32(count)
+    trainer.state, _, taken = take_steps(
+        trainer.train_step, trainer.state, data, indices, trainer.keys, first, count
     )
-    jax.block_until_ready(training.state)
+    jax.block_until_ready(trainer.state)
+    elapsed = time.perf_counter() - start
     assert taken == count
-    return time.perf_counter() - start
+    return elapsed
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""How fast XLA convolves images of fewer pixels than the kernel has taps, as they are after some
-poolings, and how fast jconv has it do so.
+"""Speed of `lax` and jconv on images with fewer pixels than the kernel has taps.
+
+Such images occur after several poolings.
 
     python experiments/small_images.py
 
-`lax.conv_general_dilated` pads while it convolves; jconv's `"xla"` pads such images first.
+`lax.conv_general_dilated` pads while it convolves; jconv's `"xla"` pads such images beforehand.
 """
 
 import statistics
@@ -28,10 +29,10 @@ CASES = (
 
 
 def main(budget: float = 3.0) -> None:
-    """Prints milliseconds of a call of both, and their ratio.
+    """Print milliseconds of one call of each, and their ratio.
 
     Args:
-      budget: seconds of measuring for each case.
+      budget: seconds of measurement for each case.
     """
     rng = np.random.default_rng(0)
     for images, size, taps, inputs, outputs in CASES:
@@ -50,10 +51,10 @@ def main(budget: float = 3.0) -> None:
         for call in calls.values():
             call()  # compiles
         times = interleaved(calls, budget=budget)
-        took = {name: 1e3 * statistics.median(values) for name, values in times.items()}
+        milliseconds = {name: 1e3 * statistics.median(values) for name, values in times.items()}
         print(
             f"{images:>4} x {size}x{size}x{inputs} * {taps}x{taps} -> {outputs:<4} "
-            f"lax {took['lax']:6.2f} ms, jconv {took['jconv']:6.2f} ms, "
+            f"lax {milliseconds['lax']:6.2f} ms, jconv {milliseconds['jconv']:6.2f} ms, "
             f"{paired_ratio(times['lax'], to=times['jconv']):.1f}x"
         )
 

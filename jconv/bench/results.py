@@ -10,16 +10,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+import jax
 from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from jconv._core.environment import environment
 from jconv.bench.suite import PASSES, Row, as_json, geometric_mean, peak_gflops
 from jconv.profiling.race import Race
 from jconv.selection.choice import milliseconds
-from jconv.train.run_folder import environment
+from jconv.selection.tuning_table import describe_table
 
 PEERS = ("lax", "torch")
 MORE = 1.05
@@ -146,7 +148,10 @@ def write_results(
 ) -> None:
     """Writes OUT.json, which says what it was measured on, and OUT.png."""
     torch = importlib.util.find_spec("torch") and importlib.metadata.version("torch")
-    found = environment() | {"torch": torch, "cores": os.cpu_count()}
+    found = environment(describe_table(jax.default_backend())) | {
+        "torch": torch,
+        "cores": os.cpu_count(),
+    }
     found |= {"matrix_product_gflops": peak_gflops(), "rows": as_json(rows)}
     found["regret"] = {what: _regrets(some) for what, some in races.items() if some}
     file_of(out, ".json").write_text(json.dumps(found, indent=1) + "\n")

@@ -17,8 +17,8 @@ from jconv.report.page import write_page
 from jconv.train import RunFailed, TrainConfig, load_config, run_name
 from jconv.train import resume as resume_run
 from jconv.train import train as train_run
-from jconv.train.distributed import writes
-from jconv.train.trainer import NotFinite
+from jconv.train.distributed import is_main_process
+from jconv.train.trainer import NonFiniteError
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def resume(arguments: Sequence[str]) -> int:
 
     run = parse(folder, "resume", arguments)
     tell = lambda message: print(f"jconv resume: {message}", file=sys.stderr)
-    return _report_result(lambda: resume_run(run, tell=tell))
+    return _report_result(lambda: resume_run(run, notify=tell))
 
 
 def _report_result(run_training: Callable[[], tuple[Path, dict]]) -> int:
@@ -106,7 +106,7 @@ def _correctable(error: RunFailed) -> Exception | None:
         reported = OSError(str(error))
         reported.errno = cause.errno
         return reported
-    return ValueError(str(error)) if isinstance(cause, NotFinite | BadFile) else None
+    return ValueError(str(error)) if isinstance(cause, NonFiniteError | BadFile) else None
 
 
 def _print_summary(summary: Mapping[str, Any]) -> None:
@@ -120,4 +120,4 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
 
 def _write_page(run: Path) -> Path:
     """Write the report in the process that writes the run's folder, and return its path."""
-    return write_page(run) if writes() else run / "report.html"
+    return write_page(run) if is_main_process() else run / "report.html"

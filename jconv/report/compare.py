@@ -16,7 +16,7 @@ from jconv.report.headline import verdict
 from jconv.report.metrics import figure, label
 from jconv.report.run_reader import Run, read_run
 from jconv.train.config.loading import ConfigError, read_yaml
-from jconv.train.run_folder import flat
+from jconv.train.run_folder import flatten
 from jconv.train.sweep.axes import short_names, text_of
 from jconv.train.sweep.folder import read_results
 
@@ -109,7 +109,7 @@ def _configs(folders: Sequence[Path]) -> list[dict[str, Any]]:
             problems.append(f"{folder}: is not the folder of a run: it has no config.yaml.")
         else:
             try:
-                configs.append(flat(read_yaml(folder / "config.yaml")))
+                configs.append(flatten(read_yaml(folder / "config.yaml")))
             except ConfigError as error:
                 problems.append(str(error))
         seen.add(folder.resolve())

@@ -10,6 +10,7 @@ another minor version of jaxlib is ignored.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 import re
@@ -129,6 +130,16 @@ def table_of(platform: str) -> TuningTable | None:
         )
         return None
     return table
+
+
+def describe_table(platform: str) -> dict[str, Any] | None:
+    """Return path, SHA-256 digest and number of convolutions of the table in use, or None."""
+    table = table_of(platform)
+    if table is None:
+        return None
+    path = table_path(table.device)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"path": str(path), "sha256": digest, "convolutions": len(table.seconds)}
 
 
 def measured(problem: Problem, platform: str) -> Seconds:

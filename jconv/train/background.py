@@ -1,31 +1,35 @@
-"""What is done beside the steps of a run: one thing after another, in a thread of its own."""
+"""A background thread that runs tasks one after another beside the training steps."""
 
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 
-class Beside:
-    """A thread that does what it is given in turn, while steps are taken."""
+class BackgroundWorker:
+    """A single thread that runs submitted tasks in order."""
 
     def __init__(self):
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="beside")
-        self._asked: deque[Future] = deque()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="jconv-background")
+        self._pending: deque[Future] = deque()
 
-    def __call__(self, work: Callable[..., None], *args) -> None:
-        """Has `work(*args)` done after what was asked for before; raises what went wrong there."""
-        while self._asked and self._asked[0].done():
-            self._asked.popleft().result()
-        self._asked.append(self._thread.submit(work, *args))
+    def submit(self, task: Callable[..., None], *args) -> None:
+        """Schedule `task(*args)` after all tasks submitted before.
+
+        Raises:
+          Exception: the error of an earlier task that has failed.
+        """
+        while self._pending and self._pending[0].done():
+            self._pending.popleft().result()
+        self._pending.append(self._executor.submit(task, *args))
 
     def wait(self) -> None:
-        """Waits until all that was asked for is done; raises what went wrong."""
-        while self._asked:
-            self._asked.popleft().result()
+        """Wait until every submitted task has finished, and raise the first error."""
+        while self._pending:
+            self._pending.popleft().result()
 
     def close(self) -> None:
-        """Waits, and ends the thread."""
+        """Wait for the submitted tasks and end the thread."""
         try:
             self.wait()
         finally:
-            self._thread.shutdown(cancel_futures=True)
+            self._executor.shutdown(cancel_futures=True)

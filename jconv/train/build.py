@@ -1,4 +1,4 @@
-"""From a config to the things it names: data and model."""
+"""Construction of the data set and the model of a config."""
 
 import os
 
@@ -12,7 +12,7 @@ from jconv.train import config as c
 
 
 def build_data(config: c.Data) -> data.Splits:
-    """Loads the data set."""
+    """Load the data set."""
     options = config.model_dump(exclude={"kind"})
     for key in {"folder", "path"} & options.keys():
         options[key] = os.path.expanduser(options[key])
@@ -41,7 +41,14 @@ def build_data(config: c.Data) -> data.Splits:
 def build_model(
     config: c.Model, input_shape: tuple[int, ...], outputs: int, rngs: nnx.Rngs
 ) -> nnx.Module:
-    """Makes the network for inputs `(n, *input_shape)`, with its initial kernels."""
+    """Return the network with its initial parameters.
+
+    Args:
+      config: the config's `model` section.
+      input_shape: rows, columns and channels of one input.
+      outputs: number of classes, or of channels of a target.
+      rngs: draw the initial parameters, and dropout.
+    """
     channels = input_shape[-1]
     match config:
         case c.ParallelNetModel():

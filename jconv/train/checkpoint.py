@@ -1,4 +1,8 @@
-"""Checkpoints: the whole state of model and optimizer, through orbax."""
+"""Checkpoints: the complete state of model and optimizer, stored with orbax and checked on reading.
+
+Orbax notices truncated files but not every changed bit, so each checkpoint also stores digests of
+its arrays and of its metadata.
+"""
 
 from __future__ import annotations
 
@@ -19,165 +23,166 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from jconv.train.distributed import any_process, wait_for_all, writes
+from jconv.train.distributed import any_process, barrier, is_main_process
 
-DIGITS = 6  # of a step, in the name of its folder
-
-
-class _Unreadable(Exception):
-    """A part of a checkpoint that is damaged."""
+STEP_DIGITS = 6  # in the name of a checkpoint's folder
 
 
 class NoCheckpoint(ValueError):
-    """There is nothing from which a run could go on."""
+    """The run has no checkpoint that can be read."""
 
 
-class Checkpoints:
-    """The checkpoints of a run, the newest few and the best; a context manager.
+class _Corrupt(Exception):
+    """A part of a checkpoint cannot be read, or differs from what was saved."""
 
-    They are written while training goes on, and each appears whole or not at all.
+
+class CheckpointStore:
+    """The newest checkpoints of a run and its best one; a context manager.
+
+    Orbax writes them in the background, and each appears complete or not at all.
 
     Args:
-      folder: holds one folder for each step that was saved.
-      keep: how many of the newest stay; the one that is said to be the best stays besides.
+      folder: holds one folder for each saved step.
+      keep: number of newest checkpoints to keep, in addition to the best one.
     """
 
     def __init__(self, folder: Path, *, keep: int):
-        self._best = _OneStep()
+        self._best = _KeepStep()
         self._folder = folder.resolve()
-        if writes():
-            # What a kill left half written. Orbax would remove it while the same step is written.
-            for unfinished in self._folder.glob("*.orbax-checkpoint-tmp*"):
-                shutil.rmtree(unfinished)
+        if is_main_process():
+            # Left by a killed process. Orbax would delete it while the same step is being saved.
+            for partial_save in self._folder.glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(partial_save)
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
-                step_format_fixed_length=DIGITS,
+                step_format_fixed_length=STEP_DIGITS,
                 preservation_policy=policies.AnyPreservationPolicy(
                     [policies.LatestN(keep), self._best]
                 ),
             ),
         )
 
-    def __enter__(self) -> Checkpoints:
+    def __enter__(self) -> CheckpointStore:
         return self
 
     def __exit__(self, *_) -> None:
-        with _writing():
+        with _as_os_error():
             self._manager.close()
 
-    def save(self, step: int, state: Any, facts: dict[str, Any], best: int | None = None) -> None:
-        """Saves the state after `step`, with some facts as JSON; once only.
+    def save(
+        self, step: int, state: Any, metadata: dict[str, Any], best: int | None = None
+    ) -> None:
+        """Save the state after `step`, unless a checkpoint of that step exists.
 
-        What `state` holds is copied before this returns, and written while training goes on.
+        The arrays are copied before this returns and written in the background.
 
         Args:
-          step: how many were taken.
-          state: after it.
-          facts: what else there is to know.
-          best: the step whose checkpoint stays though it is not of the newest.
+          step: number of steps taken.
+          state: a tree of arrays.
+          metadata: further information, compatible with JSON.
+          best: the step whose checkpoint is kept in addition to the newest ones.
 
         Raises:
-          OSError: where the one before could not be written.
+          OSError: if this checkpoint or the previous one could not be written.
         """
         self._best.step = best
         if step in self._manager.all_steps():
             return
-        arrays = _named(state)
-        # Orbax notices files that are cut short, and not every bit that is another.
-        facts = facts | {"layout": _layout(arrays), "state_digest": _digest_of_state(arrays)}
-        facts = json.loads(json.dumps(facts))  # as they will be read
-        facts["digest"] = _digest_of_facts(facts)
-        written = ocp.args.Composite(
-            state=ocp.args.StandardSave(arrays), facts=ocp.args.JsonSave(facts)
+        arrays = _by_path(state)
+        metadata = metadata | {"layout": _layout(arrays), "state_digest": _state_digest(arrays)}
+        metadata = json.loads(json.dumps(metadata))  # the digest is of the values that JSON returns
+        metadata["digest"] = _metadata_digest(metadata)
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(arrays), metadata=ocp.args.JsonSave(metadata)
         )
-        with _writing():
-            self._manager.save(step, args=written)
+        with _as_os_error():
+            self._manager.save(step, args=items)
 
     def restore_newest(
         self,
         state: Any,
-        tell: Callable[[str], None] = lambda sentence: None,
-        check: Callable[[dict[str, Any]], None] = lambda facts: None,
+        notify: Callable[[str], None] = lambda message: None,
+        check: Callable[[dict[str, Any]], None] = lambda metadata: None,
     ) -> tuple[int, Any, dict[str, Any]]:
-        """Reads the newest state that can be read; others are told of, and set aside.
+        """Read the newest intact checkpoint; corrupt ones are reported and renamed.
 
         Args:
-          state: one like it, which says what is to be read and where it is to lie; on other
-            devices than those it was saved from, if need be.
-          tell: is told, in a sentence, of each that cannot be read.
-          check: raises where the facts saved with it are those of another run; its state, which
-            need not be like this one, has not been read then.
+          state: a tree of the same structure, whose arrays define shapes, dtypes and shardings;
+            the shardings may differ from those at saving.
+          notify: called with a sentence for each corrupt checkpoint.
+          check: called with the metadata before the state is read; raises if they belong to a
+            different run.
 
         Returns:
-          The step after which it was saved, the state, and the facts saved with it.
+          The step, the state, and the metadata.
 
         Raises:
-          NoCheckpoint: where there is none that can be read.
-          ValueError: where it is whole, and of another version of jconv.
+          NoCheckpoint: if no checkpoint can be read.
+          ValueError: if the checkpoint was written by a version of jconv that saves other arrays.
         """
-        arrays = _named(state)
+        arrays = _by_path(state)
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                facts = self._read(step, "facts", ocp.args.JsonRestore(), _are_as_saved)
-            except _Unreadable as error:
-                self._set_aside(step, error, tell)
+                metadata = self._read(step, "metadata", ocp.args.JsonRestore(), _metadata_intact)
+            except _Corrupt as error:
+                self._set_aside(step, error, notify)
                 continue
-            layout, digest = facts.pop("layout", None), facts.pop("state_digest", None)
-            check(facts)
+            layout, digest = metadata.pop("layout", None), metadata.pop("state_digest", None)
+            check(metadata)
             if layout != _layout(arrays):
                 raise ValueError(
-                    f"the checkpoint of step {step} holds other arrays than are saved now. Resume "
-                    f"it with the version of jconv that is in the run's environment.json."
+                    f"the checkpoint of step {step} holds other arrays than this version of jconv "
+                    f"saves. Resume it with the version in the run's environment.json."
                 )
             try:
-                how = ocp.args.StandardRestore(arrays)
-                found = self._read(step, "state", how, partial(_is_as_saved, digest))
-            except _Unreadable as error:
-                self._set_aside(step, error, tell)
+                template = ocp.args.StandardRestore(arrays)
+                restored = self._read(step, "state", template, partial(_state_intact, digest))
+            except _Corrupt as error:
+                self._set_aside(step, error, notify)
                 continue
             leaves, tree = jax.tree.flatten(state)
-            return step, jax.tree.unflatten(tree, map(_like, leaves, found.values())), facts
+            return step, jax.tree.unflatten(tree, map(_like, leaves, restored.values())), metadata
         raise NoCheckpoint("there is no checkpoint that can be read")
 
     def _read(
         self,
         step: int,
-        part: str,
-        how: ocp.args.CheckpointArgs,
-        is_as_saved: Callable[[Any], bool],
+        item: str,
+        args: ocp.args.CheckpointArgs,
+        is_intact: Callable[[Any], bool],
     ) -> Any:
-        """One part of a checkpoint.
+        """Read one item of a checkpoint.
 
         Raises:
-          _Unreadable: in every process, where one cannot read it.
+          _Corrupt: in every process, if one of them cannot read the item.
         """
-        bad, found = None, None
+        problem, content = None, None
         try:
-            found = self._manager.restore(step, args=ocp.args.Composite(**{part: how}))[part]
-            if not is_as_saved(found):
-                bad = "what it holds is not what was saved"
+            content = self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
+            if not is_intact(content):
+                problem = "its content is not what was saved"
         except (MemoryError, PermissionError):
-            raise  # of the machine, not of the file
-        except Exception as error:  # whatever a damaged file makes orbax raise
-            bad = _first_line(error)
-        if any_process(bad is not None):
-            raise _Unreadable(bad or "another process cannot read it")
-        return found
+            raise  # a problem of the machine, not of the file
+        except Exception as error:  # orbax raises many types for a corrupt file
+            problem = _first_line(error)
+        if any_process(problem is not None):
+            raise _Corrupt(problem or "another process cannot read it")
+        return content
 
-    def _set_aside(self, step: int, error: _Unreadable, tell: Callable[[str], None]) -> None:
-        tell(f"the checkpoint of step {step} cannot be read ({error})")
-        if writes():
-            path = self._folder / f"{step:0{DIGITS}d}"
+    def _set_aside(self, step: int, error: _Corrupt, notify: Callable[[str], None]) -> None:
+        notify(f"the checkpoint of step {step} cannot be read ({error})")
+        if is_main_process():
+            path = self._folder / f"{step:0{STEP_DIGITS}d}"
             aside = path.with_name(path.name + ".unreadable")
             shutil.rmtree(aside, ignore_errors=True)
             path.rename(aside)
-        wait_for_all(f"the checkpoint of step {step} is set aside")
+        barrier(f"checkpoint {step} renamed")
         self._manager.reload()
 
 
-class _OneStep(policies.PreservationPolicy):
-    """Keeps the checkpoint of one step."""
+class _KeepStep(policies.PreservationPolicy):
+    """Orbax policy that preserves the checkpoint of one step."""
 
     step: int | None = None
 
@@ -186,8 +191,8 @@ class _OneStep(policies.PreservationPolicy):
 
 
 @contextlib.contextmanager
-def _writing() -> Iterator[None]:
-    """Tells an error of the system, such as a full disk, as what it is, and not as tensorstore."""
+def _as_os_error() -> Iterator[None]:
+    """Convert tensorstore's report of an operating system's error, such as a full disk."""
     try:
         yield
     except ValueError as error:
@@ -198,48 +203,48 @@ def _writing() -> Iterator[None]:
         raise OSError(number, f"a checkpoint was not written: {os.strerror(number)}") from error
 
 
-def _named(state) -> dict[str, jax.Array]:
-    """Every array by its path, random keys as the numbers that they are."""
+def _by_path(state) -> dict[str, jax.Array]:
+    """Return the arrays of a tree by path, with random keys as integers."""
     leaves = jax.tree_util.tree_leaves_with_path(state)
-    numbers = lambda x: jax.random.key_data(x) if _is_key(x) else x
-    # Numbered, for orbax gives them back in the order of their names.
+    as_numbers = lambda x: jax.random.key_data(x) if _is_key(x) else x
+    # Orbax sorts by name; the numbers preserve the order of the leaves.
     return {
-        f"{i:05d}.{jax.tree_util.keystr(path, simple=True, separator='.')}": numbers(x)
+        f"{i:05d}.{jax.tree_util.keystr(path, simple=True, separator='.')}": as_numbers(x)
         for i, (path, x) in enumerate(leaves)
     }
 
 
 def _layout(arrays: dict[str, jax.Array]) -> str:
-    """Tells states of other arrays from one another."""
+    """Return a digest of the arrays' paths."""
     return hashlib.sha256("\n".join(arrays).encode()).hexdigest()[:16]
 
 
-def _digest_of_state(arrays: dict[str, jax.Array]) -> str:
-    """Tells states of other bits from one another."""
-    found = hashlib.sha256()
+def _state_digest(arrays: dict[str, jax.Array]) -> str:
+    """Return a digest of the arrays' values."""
+    digest = hashlib.sha256()
     for array in arrays.values():
-        # One device's, which has all of it, and is not looked into once this is done.
-        own = np.atleast_1d(np.asarray(array.addressable_data(0)))
-        found.update(np.ascontiguousarray(own).view(np.uint8).data)
-    return found.hexdigest()
+        # The arrays are replicated, so the copy on one device is complete.
+        values = np.atleast_1d(np.asarray(array.addressable_data(0)))
+        digest.update(np.ascontiguousarray(values).view(np.uint8).data)
+    return digest.hexdigest()
 
 
-def _digest_of_facts(facts: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+def _metadata_digest(metadata: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
 
 
-def _is_as_saved(digest: str | None, arrays: dict[str, jax.Array]) -> bool:
-    return digest in (None, _digest_of_state(arrays))
+def _state_intact(digest: str | None, arrays: dict[str, jax.Array]) -> bool:
+    return digest in (None, _state_digest(arrays))
 
 
-def _are_as_saved(facts: dict[str, Any]) -> bool:
-    """Whether facts have the digest that was saved with them, which they lose."""
-    digest = facts.pop("digest", None)
-    return digest in (None, _digest_of_facts(facts))
+def _metadata_intact(metadata: dict[str, Any]) -> bool:
+    """Remove the digest from the metadata, and return whether it matches the rest."""
+    digest = metadata.pop("digest", None)
+    return digest in (None, _metadata_digest(metadata))
 
 
-def _like(own, restored):
-    return jax.random.wrap_key_data(restored) if _is_key(own) else restored
+def _like(leaf, restored):
+    return jax.random.wrap_key_data(restored) if _is_key(leaf) else restored
 
 
 def _is_key(x) -> bool:
@@ -250,4 +255,4 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
 
 
-logging.getLogger("absl").setLevel(logging.WARNING)  # orbax tells of each file that it writes
+logging.getLogger("absl").setLevel(logging.WARNING)  # orbax logs every file that it writes

@@ -1,4 +1,4 @@
-"""One run in several processes, each with devices of its own; the first of them writes."""
+"""One run in several processes, each with its own devices; the first process writes the files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
@@ -14,113 +14,119 @@ from jax.experimental import multihost_utils
 
 from jconv.train.config import Distributed
 
-COORDINATOR, PROCESSES, PROCESS = (
-    "JAX_COORDINATOR_ADDRESS",
-    "JAX_NUM_PROCESSES",
-    "JAX_PROCESS_ID",
-)
-PATIENCE = 30  # seconds without a word from a process after which it counts as dead
-LONGEST_WORD = 2000  # bytes of what one process tells the others
+COORDINATOR_VAR = "JAX_COORDINATOR_ADDRESS"
+NUM_PROCESSES_VAR = "JAX_NUM_PROCESSES"
+PROCESS_ID_VAR = "JAX_PROCESS_ID"
+HEARTBEAT_TIMEOUT = 30  # seconds after which a silent process counts as dead
+MAX_MESSAGE_BYTES = 2000  # of an error message that is sent to the other processes
 
 
-def join(config: Distributed | None) -> None:
-    """Joins the other processes of a run, if it has any; once, before anything is computed.
+def initialize_distributed(config: Distributed | None) -> None:
+    """Join the other processes of a run, if there are any.
+
+    Must be called before JAX computes anything. A second call has no effect.
 
     Args:
-      config: a section of the config; None for a run of one process, unless the environment names
-        a coordinator.
+      config: the config's `distributed` section. With None, the run has one process unless the
+        environment variable `JAX_COORDINATOR_ADDRESS` is set.
 
     Raises:
-      ValueError: where how many there are, or where they meet, is neither given nor found out.
+      ValueError: if the coordinator's address or the number of processes is neither given nor
+        detected.
     """
-    if jax.distributed.is_initialized() or (config is None and COORDINATOR not in os.environ):
+    if jax.distributed.is_initialized() or (config is None and COORDINATOR_VAR not in os.environ):
         return
     config = config or Distributed()
-    coordinator = os.environ.get(COORDINATOR, config.coordinator)
-    processes = _number(PROCESSES, config.processes)
-    process = _number(PROCESS, config.process)
+    coordinator = os.environ.get(COORDINATOR_VAR, config.coordinator)
+    processes = _int_from_env(NUM_PROCESSES_VAR, config.processes)
+    process = _int_from_env(PROCESS_ID_VAR, config.process)
     try:
         jax.distributed.initialize(
             coordinator,
             processes,
             process,
-            heartbeat_timeout_seconds=PATIENCE,
-            shutdown_timeout_seconds=PATIENCE,
+            heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT,
+            shutdown_timeout_seconds=HEARTBEAT_TIMEOUT,
         )
     except (ValueError, RuntimeError) as error:
         raise ValueError(
-            f"`distributed` must say where the processes meet and how many there are, where no "
-            f"cluster does (Slurm, Open MPI, a TPU pod, Kubernetes): coordinator, processes and "
-            f"process, or {COORDINATOR}, {PROCESSES} and {PROCESS}. Received: "
-            f"coordinator={coordinator!r}, processes={processes!r}, process={process!r}: {error}"
+            f"`distributed` must give the coordinator's address and the number of processes, "
+            f"unless a cluster provides them (Slurm, Open MPI, a TPU pod, Kubernetes). Set "
+            f"`coordinator`, `processes` and `process`, or {COORDINATOR_VAR}, {NUM_PROCESSES_VAR} "
+            f"and {PROCESS_ID_VAR}. Received: coordinator={coordinator!r}, "
+            f"processes={processes!r}, process={process!r}: {error}"
         ) from error
     if threading.current_thread() is threading.main_thread():
-        # JAX takes SIGTERM for a warning that somebody else heeds, and swallows it.
+        # JAX installs a handler that treats SIGTERM as a preemption notice and swallows it.
         signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
 
 
-def _number(variable: str, value: int | None) -> int | None:
-    """What the environment says, or else the config."""
+def _int_from_env(variable: str, default: int | None) -> int | None:
     text = os.environ.get(variable)
     if text is None:
-        return value
+        return default
     if not text.isdecimal():
-        raise ValueError(f"`{variable}` must be a whole number. Received: {text!r}.")
+        raise ValueError(f"`{variable}` must be a non-negative integer. Received: {text!r}.")
     return int(text)
 
 
-def writes() -> bool:
-    """Whether this process is the one that writes the run's folder."""
+def is_main_process() -> bool:
+    """Return whether this process writes the run's folder."""
     return jax.process_index() == 0
 
 
-def agreed(asked: list[int], steps_at_once: int) -> tuple[list[int], int]:
-    """What all processes do next: end if one was asked to, and take as many steps as the slowest.
+def sync_signals(received: Sequence[int]) -> list[int]:
+    """Return the signals on which all processes act: those of any process.
 
     Args:
-      asked: signals that this process got.
-      steps_at_once: that it would take in its next call.
+      received: the signals that this process has received.
     """
     if jax.process_count() == 1:
-        return list(asked), steps_at_once
-    own = np.array([max(asked, default=0), -steps_at_once], np.int32)
-    signal, steps = multihost_utils.process_allgather(own).max(0).tolist()
-    return ([signal] if signal else []), -steps
+        return list(received)
+    latest = multihost_utils.process_allgather(np.array([max(received, default=0)], np.int32))
+    return [int(latest.max())] if latest.any() else []
 
 
-def any_process(says: bool) -> bool:
-    """Whether this process says so, or another."""
+def min_over_processes(value: int) -> int:
+    """Return the smallest value that any process passes."""
     if jax.process_count() == 1:
-        return says
-    return bool(multihost_utils.process_allgather(np.array([says])).any())
+        return value
+    return int(multihost_utils.process_allgather(np.array([value], np.int32)).min())
+
+
+def any_process(flag: bool) -> bool:
+    """Return whether the flag is set in any process."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(multihost_utils.process_allgather(np.array([flag])).any())
 
 
 @contextlib.contextmanager
-def refused_by_all() -> Iterator[None]:
-    """Where one process refuses what is done in this context, all of them do, by its words.
+def raise_on_all_processes() -> Iterator[None]:
+    """Raise in every process if the body of this context fails in one of them.
 
     Raises:
-      ValueError: in the processes that did not refuse it themselves.
+      ValueError: with the message of the failed process, in the processes that did not fail.
     """
     error = None
     try:
         yield
-    except Exception as own:
-        error = own
+    except Exception as raised:
+        error = raised
     if jax.process_count() > 1:
-        word = np.zeros(LONGEST_WORD, np.uint8)
+        buffer = np.zeros(MAX_MESSAGE_BYTES, np.uint8)
         if error is not None:
-            told = (str(error) or type(error).__name__).encode()[:LONGEST_WORD]
-            word[: len(told)] = np.frombuffer(told, np.uint8)
-        words = multihost_utils.process_allgather(word)
-        others = [bytes(own[own > 0]) for own in words if own.any()]
-        if error is None and others:
-            raise ValueError(others[0].decode(errors="replace"))
+            message = (str(error) or type(error).__name__).encode()[:MAX_MESSAGE_BYTES]
+            buffer[: len(message)] = np.frombuffer(message, np.uint8)
+        buffers = multihost_utils.process_allgather(buffer)
+        messages = [bytes(row[row > 0]) for row in buffers if row.any()]
+        if error is None and messages:
+            raise ValueError(messages[0].decode(errors="replace"))
     if error is not None:
         raise error
 
 
-def wait_for_all(reason: str) -> None:
-    """Waits until every process has come here."""
+def barrier(name: str) -> None:
+    """Wait until every process has reached the barrier of this name."""
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(reason)
+        multihost_utils.sync_global_devices(name)

@@ -1,4 +1,4 @@
-"""The log of a run: metrics by the line, learned kernels by the file, and both for TensorBoard."""
+"""The log of a run: metrics.jsonl, kernel files, and both for TensorBoard."""
 
 import contextlib
 import json
@@ -12,86 +12,91 @@ from jaxtyping import Array
 
 from jconv._core.atomic_io import atomically
 from jconv.analysis.kernel_images import to_pil_image
-from jconv.train.background import Beside
+from jconv.train.background import BackgroundWorker
 from jconv.train.config import TrainConfig
 from jconv.train.run_folder import to_json
 from jconv.train.tensorboard import EventFile
 
 
 class RunLog:
-    """Writes into a run's folder; a context manager.
+    """Writer of a run's metrics and kernels; a context manager.
 
-    What is for TensorBoard is drawn and written beside the run.
+    A background thread renders and writes what is for TensorBoard.
 
     Args:
-      run: the folder.
-      after: the step after which the run goes on; 0 for one that starts.
-      writes: whether to; of several processes of one run, the first does.
+      run: the run's folder.
+      start: the step after which the run continues; 0 for a new run.
+      enabled: whether to write; of several processes, only the main one does.
     """
 
-    def __init__(self, run: Path, after: int = 0, *, writes: bool = True):
-        self._writes = writes
-        if not writes:
+    def __init__(self, run: Path, start: int = 0, *, enabled: bool = True):
+        self._enabled = enabled
+        if not enabled:
             return
         self._kernels = run / "kernels"
         self._kernels.mkdir(exist_ok=True)
         self._metrics = open(run / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115
-        self._tensorboard = EventFile(run / "tensorboard", after)
-        self._beside = Beside()
+        self._tensorboard = EventFile(run / "tensorboard", start)
+        self._background = BackgroundWorker()
 
     def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(self, *_) -> None:
-        if not self._writes:
+        if not self._enabled:
             return
-        with contextlib.ExitStack() as closing:  # each of them, whatever the others raise
-            closing.callback(self._tensorboard.close)
-            closing.callback(self._beside.close)
-            closing.callback(self._metrics.close)
+        with contextlib.ExitStack() as stack:  # closes all three even if one raises
+            stack.callback(self._tensorboard.close)
+            stack.callback(self._background.close)
+            stack.callback(self._metrics.close)
 
     def scalars(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Adds one line to metrics.jsonl, which is on disk when this returns."""
-        if not self._writes:
+        """Append one line to metrics.jsonl and flush it."""
+        if not self._enabled:
             return
         self._metrics.write(to_json({"step": step, **metrics}) + "\n")
         self._metrics.flush()
-        self._beside(self._plot, step, dict(metrics))
+        self._background.submit(self._add_scalars, step, dict(metrics))
 
     def kernels(self, step: int, kernels: Mapping[str, np.ndarray]) -> None:
-        """Writes kernels/STEP.npz, and the kernels' pictures and histograms for TensorBoard."""
-        if not self._writes:
+        """Write kernels/STEP.npz, and images and histograms of the kernels for TensorBoard."""
+        if not self._enabled:
             return
         with atomically(self._kernels / f"{step:06d}.npz", "wb") as file:
             np.savez(file, **kernels)  # pyright: ignore[reportArgumentType]
-        self._beside.wait()  # so that the kernels of one step are kept at most
-        self._beside(self._draw, step, kernels)
+        self._background.wait()  # bounds the memory to the kernels of one step
+        self._background.submit(self._add_kernels, step, kernels)
 
-    def _plot(self, step: int, metrics: Mapping[str, float]) -> None:
+    def _add_scalars(self, step: int, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():
-            if math.isfinite(value):  # TensorBoard would complain otherwise, and draw nothing
+            if math.isfinite(value):  # TensorBoard cannot display other values
                 self._tensorboard.scalar(name, value, step)
 
-    def _draw(self, step: int, kernels: Mapping[str, np.ndarray]) -> None:
+    def _add_kernels(self, step: int, kernels: Mapping[str, np.ndarray]) -> None:
         for path, kernel in kernels.items():
             self._tensorboard.image(path, to_pil_image(kernel), step)
-            if np.isfinite(kernel).all():  # a histogram has no place for anything else
+            if np.isfinite(kernel).all():  # a histogram cannot hold other values
                 self._tensorboard.histogram(path, kernel, step)
 
 
-def kernels_of(parameters: nnx.State) -> dict[str, Array]:
-    """The kernels among a network's parameters, by path, such as `blocks.0.branches.1.kernel`."""
+def extract_kernels(params: nnx.State) -> dict[str, Array]:
+    """Return the kernels among the parameters by path, such as `blocks.0.branches.1.kernel`."""
     return {
         ".".join(map(str, path)): leaf[...]
-        for path, leaf in nnx.to_flat_state(parameters)
+        for path, leaf in nnx.to_flat_state(params)
         if path[-1] == "kernel"
     }
 
 
-def spread(figures: Mapping[str, np.ndarray], prefix: str = "") -> dict[str, float]:
-    """Figures as they are logged: of replicates the mean, and its standard error, `NAME_error`."""
+def reduce_replicates(metrics: Mapping[str, np.ndarray], prefix: str = "") -> dict[str, float]:
+    """Return metrics as they are logged: with replicates, mean and standard error (`NAME_error`).
+
+    Args:
+      metrics: a scalar each, or one value for each replicate.
+      prefix: text before each name, such as `validation_`.
+    """
     line = {}
-    for name, values in figures.items():
+    for name, values in metrics.items():
         values = np.asarray(values, np.float64)
         line[prefix + name] = float(values.mean())
         if values.size > 1:
@@ -99,20 +104,25 @@ def spread(figures: Mapping[str, np.ndarray], prefix: str = "") -> dict[str, flo
     return line
 
 
-def rewind(run: Path, step: int, config: TrainConfig, *, judged: bool = True) -> None:
-    """Brings the log of a run back to what it was after `step`, where the run goes on.
+def rewind(run: Path, step: int, config: TrainConfig, *, keep_step: bool = True) -> None:
+    """Remove everything from a run's log that was written after `step`.
 
-    Without the line of that step, unless it was `judged`.
+    Args:
+      run: the run's folder.
+      step: the last step that remains.
+      config: the run's config.
+      keep_step: whether the metrics of `step` itself remain.
     """
-    metrics = run / "metrics.jsonl"
-    if metrics.exists():
-        with open(metrics, encoding="utf-8") as file, atomically(metrics) as kept:
+    path = run / "metrics.jsonl"
+    last = step if keep_step else step - 1
+    if path.exists():
+        with open(path, encoding="utf-8") as file, atomically(path) as kept:
             for line in file:
-                if not line.endswith("\n") or json.loads(line)["step"] > step - (not judged):
+                if not line.endswith("\n") or json.loads(line)["step"] > last:
                     break
                 kept.write(line)
     for path in (run / "kernels").glob("*"):
         number = int(path.stem) if path.stem.isdigit() else -1
         due = number % config.log.kernels_every == 0 or number == config.steps
         if not (0 <= number <= step and due):
-            path.unlink()  # also what Ctrl-C left besides, or a kill half written
+            path.unlink()  # of a later step, of an interruption, or partially written

@@ -1,4 +1,4 @@
-"""Losses: how wrong outputs are, as one number; and the share that is right."""
+"""Losses, which reduce outputs and targets to one number, and the accuracy of labels."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ Loss = Callable[[Array, Array], Float[Array, ""]]
 def cross_entropy(
     logits: Float[Array, "n classes"], targets: Shaped[Array, "n ..."]
 ) -> Float[Array, ""]:
-    """How surprised the logits are by labels, or by shares of each class, in nats, on average."""
+    """Return the mean softmax cross-entropy, in nats, with labels or with class probabilities."""
     if are_labels(targets):
         return optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
     return optax.softmax_cross_entropy(logits, targets).mean()
@@ -22,20 +22,20 @@ def cross_entropy(
 def mean_squared_error(
     outputs: Float[Array, "n *shape"], targets: Shaped[Array, "n ..."]
 ) -> Float[Array, ""]:
-    """The mean of `(output - target)^2`; labels count as 1 for their class and 0 for others."""
-    return jnp.mean((outputs - shares(targets, outputs.shape[-1])) ** 2)
+    """Return the mean of `(output - target)^2`; labels are converted to one-hot vectors."""
+    return jnp.mean((outputs - soft_targets(targets, outputs.shape[-1])) ** 2)
 
 
 def binary_cross_entropy(
     logits: Float[Array, "n classes"], targets: Shaped[Array, "n ..."]
 ) -> Float[Array, ""]:
-    """How surprised each logit is by yes or no, in nats, summed over classes and averaged.
+    """Return the sigmoid cross-entropy, in nats, summed over classes and averaged over examples.
 
-    One logit is the question whether a label is 1; of several, each asks whether it is the label.
+    A single logit predicts whether the label is 1. With several, each predicts whether its class is
+    the label.
     """
-    return (
-        optax.sigmoid_binary_cross_entropy(logits, shares(targets, logits.shape[-1])).sum(-1).mean()
-    )
+    targets = soft_targets(targets, logits.shape[-1])
+    return optax.sigmoid_binary_cross_entropy(logits, targets).sum(-1).mean()
 
 
 LOSSES: dict[str, Loss] = {
@@ -48,38 +48,43 @@ LOSSES: dict[str, Loss] = {
 def accuracy(
     outputs: Float[Array, "n ..."], targets: Shaped[Array, "n ..."]
 ) -> dict[str, Float[Array, ""]]:
-    """The share of labels that were named; nothing where targets are no labels."""
+    """Return the share of correct predictions, or an empty dict if the targets are no labels."""
     if not are_labels(targets):
         return {}
-    return {"accuracy": jnp.mean(named(outputs) == targets)}
+    return {"accuracy": jnp.mean(predictions(outputs) == targets)}
 
 
-def named(outputs: Float[Array, "n classes"]) -> Int[Array, " n"]:
-    """The label that each output names: the largest, or whether a single one is positive."""
+def predictions(outputs: Float[Array, "n classes"]) -> Int[Array, " n"]:
+    """Return the predicted labels: the largest logit, or the sign of a single one."""
     if outputs.shape[-1] == 1:
         return (outputs[..., 0] > 0).astype(jnp.int32)
     return jnp.argmax(outputs, axis=-1)
 
 
 def confusion(
-    outputs: Float[Array, "n classes"], labels: Int[Array, " n"], real: Bool[Array, " n"]
+    outputs: Float[Array, "n classes"], labels: Int[Array, " n"], mask: Bool[Array, " n"]
 ) -> Int[Array, "classes classes"]:
-    """How many of the `real` examples of each label (a row) were named each label (a column)."""
+    """Return the confusion matrix of the masked examples: rows are labels, columns predictions."""
     classes = max(2, outputs.shape[-1])
-    pairs = labels * classes + named(outputs)
-    counts = jnp.zeros(classes**2, jnp.int32).at[pairs].add(real.astype(jnp.int32))
+    pairs = labels * classes + predictions(outputs)
+    counts = jnp.zeros(classes**2, jnp.int32).at[pairs].add(mask.astype(jnp.int32))
     return counts.reshape(classes, classes)
 
 
-def smoothed(targets: Shaped[Array, "n ..."], classes: int, share: float) -> Shaped[Array, "n ..."]:
-    """Targets of which a `share` is spread evenly over all classes: Szegedy et al. (2015)."""
+def smooth_labels(
+    targets: Shaped[Array, "n ..."], classes: int, share: float
+) -> Shaped[Array, "n ..."]:
+    """Return targets of which a `share` is spread evenly over all classes.
+
+    Reference: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (2015).
+    """
     if share == 0:
         return targets
-    return shares(targets, classes) * (1 - share) + share / max(2, classes)
+    return soft_targets(targets, classes) * (1 - share) + share / max(2, classes)
 
 
-def shares(targets: Shaped[Array, "n ..."], classes: int) -> Shaped[Array, "n ..."]:
-    """Labels as the share that each class has; the single one of a yes or no is that of yes."""
+def soft_targets(targets: Shaped[Array, "n ..."], classes: int) -> Shaped[Array, "n ..."]:
+    """Convert labels to class probabilities; with one class, to the probability of label 1."""
     if not are_labels(targets):
         return targets
     if classes == 1:
@@ -88,5 +93,5 @@ def shares(targets: Shaped[Array, "n ..."], classes: int) -> Shaped[Array, "n ..
 
 
 def are_labels(targets: Shaped[Array, "n ..."]) -> bool:
-    """Whether targets are numbers of classes."""
+    """Return whether the targets are class labels."""
     return jnp.issubdtype(targets.dtype, jnp.integer)

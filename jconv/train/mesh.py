@@ -1,4 +1,4 @@
-"""Where arrays lie: on one device, or spread over a mesh of them, in one process or several."""
+"""Placement of arrays: on one device, or on a mesh of devices in one or several processes."""
 
 from __future__ import annotations
 
@@ -15,50 +15,50 @@ from jconv.train.config import Mesh
 T = TypeVar("T")
 
 
-class Devices:
+class DeviceMesh:
     """The devices of a run.
 
     Args:
-      mesh: a section of the config.
+      config: the config's `mesh` section.
 
     Raises:
-      ValueError: where there are not as many devices as it asks for.
+      ValueError: if the mesh does not use all devices, or cannot be divided among the processes.
     """
 
-    def __init__(self, mesh: Mesh):
-        wanted, found = mesh.data * mesh.height, len(jax.devices())
+    def __init__(self, config: Mesh):
+        size, available = config.data * config.height, len(jax.devices())
         self._mesh = None
-        if wanted == 1 and jax.process_count() == 1:
+        if size == 1 and jax.process_count() == 1:
             return
-        if wanted != found:
+        if size != available:
             raise ValueError(
-                f"`mesh` must take all devices, {found} of them. Received: "
-                f"{{data: {mesh.data}, height: {mesh.height}}}, which is {wanted}."
+                f"`mesh` must use all {available} devices. Received: {{data: {config.data}, "
+                f"height: {config.height}}}, which uses {size}."
             )
-        if mesh.data % jax.process_count():
+        if config.data % jax.process_count():
             raise ValueError(
                 f"`mesh.data` must be a multiple of the number of processes, "
-                f"{jax.process_count()}. Received: {mesh.data}."
+                f"{jax.process_count()}. Received: {config.data}."
             )
-        grid = np.array(jax.devices()).reshape(mesh.data, mesh.height)
+        grid = np.array(jax.devices()).reshape(config.data, config.height)
         self._mesh = jax.sharding.Mesh(grid, ("data", "height"))
 
     @property
     def batch_sharding(self) -> tuple[NamedSharding, NamedSharding] | None:
-        """How the images of a batch lie, and its targets; None on one device."""
+        """Shardings of a batch's images and targets; None on one device."""
         if self._mesh is None:
             return None
         specs = PartitionSpec("data", "height"), PartitionSpec("data")
         return NamedSharding(self._mesh, specs[0]), NamedSharding(self._mesh, specs[1])
 
-    def everywhere(self, tree: T) -> T:
-        """The same arrays on every device, of every process; each process has all of them."""
+    def replicate(self, tree: T) -> T:
+        """Place a tree of arrays on every device; each process must pass the whole tree."""
         if self._mesh is None:
             return jax.tree.map(jnp.asarray, tree)
-        return jax.tree.map(partial(_placed, NamedSharding(self._mesh, PartitionSpec())), tree)
+        return jax.tree.map(partial(_place, NamedSharding(self._mesh, PartitionSpec())), tree)
 
-    def spread(self, batch: tuple[np.ndarray, np.ndarray]) -> tuple[jax.Array, jax.Array]:
-        """A batch over the devices, of which each process has its own share."""
+    def shard_batch(self, batch: tuple[np.ndarray, np.ndarray]) -> tuple[jax.Array, jax.Array]:
+        """Shard a batch over the devices; each process passes its part of the examples."""
         if self._mesh is None:
             inputs, targets = batch
             return jnp.asarray(inputs), jnp.asarray(targets)
@@ -67,8 +67,8 @@ class Devices:
         return inputs, targets
 
 
-def _placed(sharding: NamedSharding, array):
+def _place(sharding: NamedSharding, array):
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(_placed(sharding, jax.random.key_data(array)))
+        return jax.random.wrap_key_data(_place(sharding, jax.random.key_data(array)))
     values = np.asarray(array)
-    return jax.make_array_from_callback(values.shape, sharding, lambda at: values[at])
+    return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])

@@ -1,5 +1,6 @@
-"""The rule that turns gradients into updates, as optax has it."""
+"""The optimizer and the learning-rate schedule of a config, built with optax."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,42 +11,62 @@ from jconv.train import config as c
 
 
 def build_schedule(config: c.TrainConfig) -> optax.Schedule:
-    """The learning rate at each update, of which there is one every `accumulate` steps."""
-    by_steps = _by_steps(config)
-    return lambda update: by_steps(update * config.accumulate)
+    """Return the learning rate at each update; one update covers `accumulate` steps."""
+    return _schedule(config.schedule, config.optimizer, config.steps, config.accumulate)
 
 
-def _by_steps(config: c.TrainConfig) -> optax.Schedule:
-    peak, steps = config.optimizer.learning_rate, config.steps
-    match config.schedule:
-        case c.OneCycle(rise=rise, start=start, end=end):
+def build_optimizer(config: c.TrainConfig) -> optax.GradientTransformation:
+    """Return the optimizer with gradient clipping and gradient accumulation.
+
+    Equal configs give the same object, so that their compiled steps can be shared.
+    """
+    parts = config.optimizer, config.schedule, config.steps, config.accumulate, config.clip_norm
+    return _optimizer(*parts)  # pyright: ignore  # frozen pydantic models are hashable
+
+
+def _schedule(
+    schedule: c.Schedule, optimizer: c.Optimizer, steps: int, accumulate: int
+) -> optax.Schedule:
+    rate = _rate_by_step(schedule, optimizer.learning_rate, steps)
+    return lambda update: rate(update * accumulate)
+
+
+def _rate_by_step(schedule: c.Schedule, peak: float, steps: int) -> optax.Schedule:
+    match schedule:
+        case c.OneCycle(pct_start=pct_start, start=start, end=end):
             return optax.cosine_onecycle_schedule(
-                steps, peak, rise, div_factor=1 / start, final_div_factor=start / end
+                steps, peak, pct_start, div_factor=1 / start, final_div_factor=start / end
             )
         case c.Cosine(warmup_steps=warmup):
-            after = optax.cosine_decay_schedule(peak, max(1, steps - warmup))
+            decay = optax.cosine_decay_schedule(peak, max(1, steps - warmup))
         case c.StepDecay(every=every, factor=factor, warmup_steps=warmup):
-            after = optax.exponential_decay(peak, every, factor, staircase=True)
+            decay = optax.exponential_decay(peak, every, factor, staircase=True)
         case c.Constant(warmup_steps=warmup):
-            after = optax.constant_schedule(peak)
+            decay = optax.constant_schedule(peak)
     if not warmup:
-        return after
-    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
+        return decay
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), decay], [warmup])
 
 
-def build_rule(config: c.TrainConfig) -> optax.GradientTransformation:
-    """The optimizer, with what comes before it: clipping, and several gradients to one update."""
-    rule = _optimizer(config.optimizer, build_schedule(config))
-    if config.clip_norm is not None:
-        rule = optax.chain(optax.clip_by_global_norm(config.clip_norm), rule)
-    if config.accumulate > 1:
-        rule = optax.MultiSteps(rule, config.accumulate).gradient_transformation()
-    return rule
+@functools.lru_cache(maxsize=64)
+def _optimizer(
+    optimizer: c.Optimizer,
+    schedule: c.Schedule,
+    steps: int,
+    accumulate: int,
+    clip_norm: float | None,
+) -> optax.GradientTransformation:
+    transform = _base_optimizer(optimizer, _schedule(schedule, optimizer, steps, accumulate))
+    if clip_norm is not None:
+        transform = optax.chain(optax.clip_by_global_norm(clip_norm), transform)
+    if accumulate > 1:
+        transform = optax.MultiSteps(transform, accumulate).gradient_transformation()
+    return transform
 
 
-def _optimizer(config: c.Optimizer, rate: optax.Schedule) -> optax.GradientTransformation:
-    mask = _mask(config) if isinstance(config, c.Decaying) else None
-    match config:
+def _base_optimizer(optimizer: c.Optimizer, rate: optax.Schedule) -> optax.GradientTransformation:
+    mask = _weight_decay_mask(optimizer) if isinstance(optimizer, c.WeightDecay) else None
+    match optimizer:
         case c.Sgd(momentum=momentum):
             return optax.sgd(rate, momentum=momentum or None)
         case c.Momentum(momentum=momentum, nesterov=nesterov, weight_decay=decay):
@@ -63,8 +84,8 @@ def _optimizer(config: c.Optimizer, rate: optax.Schedule) -> optax.GradientTrans
             return optax.lamb(rate, b1=b1, b2=b2, weight_decay=decay, mask=mask)
 
 
-def _mask(config: c.Decaying) -> Callable[[Any], Any] | None:
-    """Of what decays: arrays of two axes and more, or all."""
-    if config.decays == "all":
+def _weight_decay_mask(optimizer: c.WeightDecay) -> Callable[[Any], Any] | None:
+    """Return the optax mask of the decayed parameters: kernels (two axes or more), or all."""
+    if optimizer.weight_decay_on == "all":
         return None
-    return lambda parameters: jax.tree.map(lambda array: array.ndim > 1, parameters)
+    return lambda params: jax.tree.map(lambda array: array.ndim > 1, params)

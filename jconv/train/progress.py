@@ -1,4 +1,4 @@
-"""The progress bar of a run: loss, accuracy, images a second and the time left."""
+"""The progress bar of a run: loss, accuracy, images per second and the remaining time."""
 
 from collections.abc import Mapping
 
@@ -6,49 +6,49 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    Progress,
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.progress import Progress as RichProgress
 
 
-class Progress:
-    """A bar on standard error, from the first step to the last; a context manager.
+class ProgressBar:
+    """A progress bar on standard error; a context manager.
 
     Args:
-      steps: how many there will be.
-      shown: whether to show it.
+      steps: the number of steps of the run.
+      enabled: whether to display the bar.
     """
 
-    def __init__(self, steps: int, *, shown: bool = True):
-        self._bar = RichProgress(
+    def __init__(self, steps: int, *, enabled: bool = True):
+        self._progress = Progress(
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[metrics]}"),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=Console(stderr=True),
             expand=True,
-            disable=not shown,
+            disable=not enabled,
         )
-        self._task = self._bar.add_task("training", total=steps, figures="")
+        self._task = self._progress.add_task("training", total=steps, metrics="")
 
-    def __enter__(self) -> "Progress":
-        self._bar.start()
+    def __enter__(self) -> "ProgressBar":
+        self._progress.start()
         return self
 
     def __exit__(self, *_) -> None:
-        self._bar.stop()
+        self._progress.stop()
 
     def advance(self, step: int) -> None:
-        """Moves the bar to `step`."""
-        self._bar.update(self._task, completed=step)
+        """Move the bar to `step`."""
+        self._progress.update(self._task, completed=step)
 
     def show(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Shows the newest figures."""
+        """Move the bar to `step` and display the latest metrics."""
         words = [f"loss {metrics['loss']:.4g}"]
         if "accuracy" in metrics:
             words.append(f"accuracy {metrics['accuracy']:.1%}")
         if "kernel_error" in metrics:
             words.append(f"kernel error {metrics['kernel_error']:.1e}")
         words.append(f"{metrics['images_per_second']:,.0f} images/s")
-        self._bar.update(self._task, completed=step, figures="  ".join(words))
+        self._progress.update(self._task, completed=step, metrics="  ".join(words))

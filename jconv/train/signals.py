@@ -1,47 +1,51 @@
-"""Ctrl-C and SIGTERM as requests: the step that is under way ends, and what was learned is kept."""
+"""Ctrl-C and SIGTERM as requests to stop after the current step."""
 
 import contextlib
 import signal
 import threading
 from collections.abc import Iterator, Sequence
 
-from jconv.train.distributed import agreed
+from jconv.train.distributed import sync_signals
 
 
-class CutShort(Exception):
-    """SIGTERM came while a model was judged; who sends that does not wait for the end of it."""
+class EvaluationInterrupted(Exception):
+    """SIGTERM arrived during an evaluation, which is abandoned so that the run can stop at once."""
 
 
-def cut_short(asked: Sequence[int]) -> None:
-    """Raises `CutShort` in all processes if one of them was asked by SIGTERM."""
-    if signal.SIGTERM in agreed(list(asked), 0)[0]:
-        raise CutShort
+def raise_on_sigterm(received: Sequence[int]) -> None:
+    """Raise `EvaluationInterrupted` in all processes if one of them has received SIGTERM.
+
+    Args:
+      received: the signals that this process has received.
+    """
+    if signal.SIGTERM in sync_signals(received):
+        raise EvaluationInterrupted
 
 
 @contextlib.contextmanager
-def stop_when_asked() -> Iterator[list[int]]:
-    """While this lasts, Ctrl-C and SIGTERM add their numbers to the list that is yielded; a second
-    Ctrl-C interrupts at once.
+def handle_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM in the list that is yielded, instead of acting on them.
 
-    Signals reach the main thread alone, and elsewhere the list stays empty. A process that was
-    started deaf to Ctrl-C, as a shell starts those in the background, stays so.
+    A second Ctrl-C raises `KeyboardInterrupt` at once. Signals reach the main thread only; in any
+    other thread the list stays empty. A signal that the process ignores on entry, as shells do with
+    SIGINT for background jobs, remains ignored.
     """
-    asked: list[int] = []
+    received: list[int] = []
 
-    def ask(number, _):
-        if asked and number == signal.SIGINT:
+    def handler(number, _):
+        if received and number == signal.SIGINT:
             raise KeyboardInterrupt
-        asked.append(number)
+        received.append(number)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {}
     if threading.current_thread() is threading.main_thread():
-        heard = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
-    else:
-        heard = {}
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                previous[number] = signal.getsignal(number)
     try:
-        for number in heard:
-            signal.signal(number, ask)
-        yield asked
-    finally:
-        for number, handler in heard.items():
+        for number in previous:
             signal.signal(number, handler)
+        yield received
+    finally:
+        for number, before in previous.items():
+            signal.signal(number, before)

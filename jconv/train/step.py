@@ -1,15 +1,14 @@
-"""Steps of learning: forward, loss, gradient, update; as many in one call as come between two
-looks at the run.
+"""The training step: forward pass, loss, gradient, update; and several steps as one program.
 
-A step is a pure function of the state and a batch. Several of them are one loop on the device,
-which ends early where a loss or gradient is not finite; how many it takes is a number that it is
-given, so that every run of steps is the same program, and has the same bits, however it is cut.
+A step is a pure function of the state and a batch. `take_steps` runs many of them as one loop on
+the device, which ends early if a loss or gradient is not finite. The number of steps is a run-time
+value, so one program serves every call of a run, and the results do not depend on how the steps
+are divided into calls.
 """
 
-import math
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, NamedTuple
+from functools import cached_property, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,326 +17,262 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from jconv.nn.interception import eval_view, intercept_calls
-from jconv.train.augment import augmented
+from jconv.nn.interception import eval_view
+from jconv.train.augment import augment_batch
 from jconv.train.config import Augment
-from jconv.train.losses import Loss, accuracy, confusion, named, smoothed
+from jconv.train.losses import Loss, accuracy, confusion, predictions, smooth_labels
+from jconv.train.state import EMAState, TrainState
 
-MOST_TABLED = 256  # classes of a confusion table, which grows with their square
+MAX_CONFUSION_CLASSES = 256  # the confusion matrix grows with the square of the classes
 Metrics = dict[str, Float[Array, "..."]]
 Key = Shaped[Array, "..."]
 
 
-class Mean(NamedTuple):
-    """A network averaged over the updates so far, each of which counts a little less than the next.
+@dataclass(frozen=True)
+class TrainStep:
+    """The constants of a run's steps, a static argument of the compiled functions.
+
+    Two runs whose `TrainStep`s are equal share their compiled programs.
 
     Attributes:
-      parameters: of the network.
-      rest: numbers that layers keep, such as the statistics of norms, which must suit the
-        parameters; random streams are those of now.
-      steps: how many updates it is of.
-    """
-
-    parameters: Any
-    rest: Any
-    steps: Int[Array, "..."]
-
-    def with_one_more(self, parameters, rest, decay: float) -> "Mean":
-        """The mean of one more step, the steps before it counting `decay` times as much as they
-        did; their weights together are 1 from the first step on."""
-        steps = self.steps + 1
-        share = (1 - decay) / -jnp.expm1(steps * math.log(decay))
-
-        def averaged(old, new):
-            if not jnp.issubdtype(new.dtype, jnp.floating):
-                return new
-            return (old + share * (new - old)).astype(new.dtype)
-
-        parameters, rest = jax.tree.map(averaged, self[:2], (parameters, rest))
-        return Mean(parameters, rest, steps)
-
-
-class State(NamedTuple):
-    """All that a step changes. With several replicates every array has one more axis, the first.
-
-    Attributes:
-      parameters: what is learned.
-      rest: what layers keep beside it, such as the statistics of norms and random streams.
-      rule: what the optimizer keeps.
-      mean: the network averaged over the steps; None where that is not asked for.
-    """
-
-    parameters: Any
-    rest: Any
-    rule: Any
-    mean: Mean | None
-
-    @property
-    def judged(self) -> tuple[Any, Any]:
-        """Parameters and rest of the network that is judged: their mean if there is one."""
-        return (self.parameters, self.rest) if self.mean is None else self.mean[:2]
-
-
-@dataclass(frozen=True, eq=False)
-class Learner:
-    """What stays the same in all steps of a run; hashed by identity, as a part of the program.
-
-    Attributes:
-      graph: of the network, in training.
-      graph_in_evaluation: of the same network, which then drops nothing and keeps its statistics.
-      optimizer: the rule that turns gradients into updates.
-      loss: of outputs and targets.
-      classes: outputs of the network.
-      augment: what is done to images.
-      label_smoothing: share of a label that is spread over all classes.
-      mean_decay: what a step counts by the side of the next in a mean of the network; 0 for none.
-      precision: dtype in which layers compute.
-      replicates: how many states are one.
-      sharding: how the images of a batch, and its targets, lie on devices; None for one device.
+      graph: the network's graph definition in training mode.
+      eval_graph: the network's graph definition in evaluation mode.
+      optimizer: transforms gradients into updates.
+      loss: function of outputs and targets.
+      classes: number of outputs of the network.
+      augment: the random augmentation of the images.
+      label_smoothing: share of a label's weight that is spread over all classes.
+      ema_decay: decay of the moving average of the network; 0 for none.
+      precision: dtype in which the layers compute.
+      replicates: number of networks that are trained in parallel.
+      sharding: shardings of the images and the targets of a batch; None on one device.
     """
 
     graph: nnx.GraphDef
-    graph_in_evaluation: nnx.GraphDef
+    eval_graph: nnx.GraphDef
     optimizer: optax.GradientTransformation
     loss: Loss
     classes: int
     augment: Augment = field(default_factory=Augment)
     label_smoothing: float = 0.0
-    mean_decay: float = 0.0
+    ema_decay: float = 0.0
     precision: Any = jnp.float32
     replicates: int = 1
-    sharding: tuple[jax.sharding.NamedSharding, jax.sharding.NamedSharding] | None = None
+    sharding: tuple[NamedSharding, NamedSharding] | None = None
 
     @classmethod
-    def of(
+    def create(
         cls, models: list[nnx.Module], optimizer: optax.GradientTransformation, **options
-    ) -> tuple["Learner", State]:
-        """A learner of one network or of several alike, and its state before the first step."""
+    ) -> tuple["TrainStep", TrainState]:
+        """Return the step of one network or several replicates, and the initial state.
+
+        Args:
+          models: the replicates, which differ in nothing but the values of their arrays.
+          optimizer: transforms gradients into updates.
+          **options: the other attributes.
+        """
         parts = [nnx.split(model, nnx.Param, ...) for model in models]
-        seen = nnx.split(eval_view(models[0]), nnx.Param, ...)[0]
-        learner = cls(parts[0][0], seen, optimizer, replicates=len(models), **options)
-        states = [learner._first_state(parameters, rest) for _, parameters, rest in parts]
+        eval_graph = nnx.split(eval_view(models[0]), nnx.Param, ...)[0]
+        step = cls(parts[0][0], eval_graph, optimizer, replicates=len(models), **options)
+        states = [step._initial_state(params, model_state) for _, params, model_state in parts]
         if len(states) == 1:
-            return learner, states[0]
-        return learner, jax.tree.map(lambda *arrays: jnp.stack(arrays), *states)
+            return step, states[0]
+        return step, jax.tree.map(lambda *arrays: jnp.stack(arrays), *states)
 
-    def _first_state(self, parameters, rest) -> State:
-        # Copies: what a step is given is given up.
-        copied = lambda: jax.tree.map(jnp.copy, (parameters, rest))
-        mean = Mean(*copied(), steps=jnp.zeros((), jnp.int32)) if self.mean_decay else None
-        parameters, rest = copied()
-        return State(parameters, rest, self.optimizer.init(parameters), mean)
+    @cached_property
+    def _hash(self) -> int:
+        return hash(
+            (self.graph, self.eval_graph, self.optimizer, self.loss, self.augment, self.precision)
+        )
 
-    def model(self, state: State, *, evaluation: bool = True, replicate: int = 0) -> Any:
-        """The network as it is in a state; in evaluation its mean, if there is one."""
-        parts = state.judged if evaluation else (state.parameters, state.rest)
+    def __hash__(self) -> int:
+        # Every call of a compiled function hashes its static arguments, and a graph is large.
+        return self._hash
+
+    def _initial_state(self, params, model_state) -> TrainState:
+        # Copies, because a step donates the buffers of its input state.
+        copy = lambda: jax.tree.map(jnp.copy, (params, model_state))
+        ema = EMAState(*copy(), updates=jnp.zeros((), jnp.int32)) if self.ema_decay else None
+        params, model_state = copy()
+        return TrainState(params, model_state, self.optimizer.init(params), ema)
+
+    def model(self, state: TrainState, *, evaluation: bool = True, replicate: int = 0) -> Any:
+        """Return the network with the arrays of a state.
+
+        Args:
+          state: the state.
+          evaluation: return the network for evaluation, with averaged parameters if there are any.
+          replicate: index of the replicate.
+        """
+        parts = state.eval_state if evaluation else (state.params, state.model_state)
         if self.replicates > 1:
             parts = jax.tree.map(lambda array: array[replicate], parts)
-        graph = self.graph_in_evaluation if evaluation else self.graph
+        graph = self.eval_graph if evaluation else self.graph
         return nnx.merge(graph, *jax.tree.map(jnp.copy, parts))
 
-    def gradient(self, parameters, rest, inputs, targets):
-        """Loss and outputs, what layers keep, and the gradient in the parameters."""
+    def loss_and_grad(self, params, model_state, inputs, targets):
+        """Return loss, outputs, the new model state, and the gradient in the parameters."""
 
-        def forward(parameters):
-            # Weights are cast where they are used, so that their gradients come back in float32;
-            # what layers keep is made anew, since Flax lets no other trace change it.
-            kept = jax.tree.map(lambda array: array, rest)
-            model = nnx.merge(self.graph, self._cast(parameters), kept)
-            outputs = model(self._cast(inputs)).astype(jnp.float32)
-            wanted = smoothed(targets, outputs.shape[-1], self.label_smoothing)
-            return self.loss(outputs, wanted), (outputs, nnx.split(model, nnx.Param, ...)[2])
+        def forward(params):
+            # The cast is part of the differentiated function, so gradients are float32. The model
+            # state is copied because Flax does not let another trace mutate it.
+            copied = jax.tree.map(lambda array: array, model_state)
+            model = nnx.merge(self.graph, self.cast(params), copied)
+            outputs = model(self.cast(inputs)).astype(jnp.float32)
+            smoothed = smooth_labels(targets, outputs.shape[-1], self.label_smoothing)
+            return self.loss(outputs, smoothed), (outputs, nnx.split(model, nnx.Param, ...)[2])
 
-        (loss, (outputs, rest)), gradient = jax.value_and_grad(forward, has_aux=True)(parameters)
-        return loss, outputs, rest, gradient
+        (loss, (outputs, model_state)), grad = jax.value_and_grad(forward, has_aux=True)(params)
+        return loss, outputs, model_state, grad
 
-    def _cast(self, tree):
+    def cast(self, tree: Any) -> Any:
+        """Cast the floating-point arrays of a tree to the dtype in which the layers compute."""
         if self.precision == jnp.float32:
             return tree
         floating = lambda a: jnp.issubdtype(a.dtype, jnp.floating)
         return jax.tree.map(lambda a: a.astype(self.precision) if floating(a) else a, tree)
 
-    def spread(self, inputs: Array, targets: Array) -> tuple[Array, Array]:
-        """A batch as it lies on devices."""
+    def shard_batch(self, inputs: Array, targets: Array) -> tuple[Array, Array]:
+        """Constrain a batch to the run's sharding."""
         if self.sharding is None:
             return inputs, targets
-        lies = jax.lax.with_sharding_constraint
-        return lies(inputs, self.sharding[0]), lies(targets, self.sharding[1])
+        constrain = jax.lax.with_sharding_constraint
+        return constrain(inputs, self.sharding[0]), constrain(targets, self.sharding[1])
 
-    def everywhere(self, state: State) -> State:
-        """A state that lies on every device as a whole, which XLA would not always leave it."""
+    def replicate(self, state: TrainState) -> TrainState:
+        """Constrain a state to be replicated on every device, which XLA does not always infer."""
         if self.sharding is None:
             return state
-        whole = NamedSharding(self.sharding[0].mesh, PartitionSpec())
-        return jax.lax.with_sharding_constraint(state, whole)
+        replicated = NamedSharding(self.sharding[0].mesh, PartitionSpec())
+        return jax.lax.with_sharding_constraint(state, replicated)
 
-    def step(
-        self, state: State, inputs: Float[Array, "n *shape"], targets: Shaped[Array, "n ..."], key
-    ) -> tuple[State, Metrics]:
-        """One step on one batch.
+    def __call__(
+        self,
+        state: TrainState,
+        inputs: Float[Array, "n *shape"],
+        targets: Shaped[Array, "n ..."],
+        key: Key,
+    ) -> tuple[TrainState, Metrics]:
+        """Take one step on one batch.
 
         Args:
-          state: before it.
-          inputs: of the batch.
-          targets: of the batch.
-          key: draws what is done to the images.
+          state: the state before the step.
+          inputs: the batch's inputs.
+          targets: the batch's targets.
+          key: random key of the augmentation.
 
         Returns:
-          The state after it; loss, accuracy where there are labels, and the norm of the gradient,
-          before the update.
+          The state after the step, and its metrics: `loss` and `grad_norm`, and `accuracy` if the
+          targets are labels. Loss and accuracy are those before the update.
         """
-        inputs, targets = augmented(inputs, targets, self.augment, self.classes, key)
-        inputs, targets = self.spread(inputs, targets)
-        loss, outputs, rest, gradient = self.gradient(state.parameters, state.rest, inputs, targets)
-        updates, rule = self.optimizer.update(gradient, state.rule, state.parameters)
-        parameters = optax.apply_updates(state.parameters, updates)
-        mean = state.mean
-        if mean is not None:
-            mean = mean.with_one_more(parameters, rest, self.mean_decay)
-            if isinstance(rule, optax.MultiStepsState):  # of which many are one update
-                updated = rule.mini_step == 0
-                mean = jax.tree.map(lambda a, b: jnp.where(updated, a, b), mean, state.mean)
-        figures = {"loss": loss, **accuracy(outputs, targets)}
-        figures["grad_norm"] = optax.tree.norm(gradient)
-        return State(parameters, rest, rule, mean), figures
+        inputs, targets = augment_batch(inputs, targets, self.augment, self.classes, key)
+        inputs, targets = self.shard_batch(inputs, targets)
+        loss, outputs, model_state, grad = self.loss_and_grad(
+            state.params, state.model_state, inputs, targets
+        )
+        updates, opt_state = self.optimizer.update(grad, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = state.ema
+        if ema is not None:
+            ema = ema.update(params, model_state, self.ema_decay)
+            if isinstance(opt_state, optax.MultiStepsState):  # accumulates gradients
+                updated = opt_state.mini_step == 0
+                ema = jax.tree.map(lambda a, b: jnp.where(updated, a, b), ema, state.ema)
+        metrics = {"loss": loss, **accuracy(outputs, targets)}
+        metrics["grad_norm"] = optax.tree.norm(grad)
+        return TrainState(params, model_state, opt_state, ema), metrics
 
 
-@partial(jax.jit, static_argnames="learner", donate_argnames="state")
+@partial(jax.jit, static_argnames="train_step", donate_argnames="state")
 def take_steps(
-    learner: Learner,
-    state: State,
+    train_step: TrainStep,
+    state: TrainState,
     data: tuple[Array, Array],
-    order: Int[Array, "most ..."],
+    indices: Int[Array, "capacity ..."],
     keys: Key,
     first: Int[Array, ""],
     count: Int[Array, ""],
-) -> tuple[State, Metrics, Int[Array, ""]]:
-    """Takes some steps, or as many as there are before the first that goes bad.
+) -> tuple[TrainState, Metrics, Int[Array, ""]]:
+    """Take `count` steps, or as many as precede the first non-finite loss or gradient.
 
-    Nobody has to wait for the numbers of each step to stop at the first that is not finite: the
-    state stays as it was before it.
+    A step with a non-finite loss or gradient leaves the state unchanged, so the host need not wait
+    for the metrics of each step.
 
     Args:
-      learner: what stays the same.
-      state: before the steps; it is given up.
-      data: inputs and targets that batches are taken from.
-      order: the examples of each step, (most, batch), or (most, replicates, batch).
-      keys: of the run, one for each replicate.
+      train_step: the constants of the steps.
+      state: the state before the steps; its buffers are donated.
+      data: inputs and targets from which the batches are taken.
+      indices: the examples of each step, (capacity, batch) or (capacity, replicates, batch).
+      keys: random key of the run, or one for each replicate.
       first: number of the first step.
-      count: steps to take, at most `most`.
+      count: number of steps to take, at most `capacity`.
 
     Returns:
-      The state; what each step figured, (most, ...); how many steps were taken.
+      The state, the metrics of each step, (capacity, ...), and the number of steps taken.
     """
 
     def body(carry):
         state, metrics, i, _ = carry
-        new, figures = _one(learner, state, data, order[i], keys, first + i)
-        fine = jnp.isfinite(jnp.sum(figures["loss"] + figures["grad_norm"]))
-        state = jax.tree.map(lambda a, b: jnp.where(fine, a, b), new, state)
-        metrics = jax.tree.map(lambda all, own: all.at[i].set(own), metrics, figures)
-        return state, metrics, jnp.where(fine, i + 1, i), ~fine
+        new_state, new_metrics = _one_step(train_step, state, data, indices[i], keys, first + i)
+        finite = jnp.isfinite(jnp.sum(new_metrics["loss"] + new_metrics["grad_norm"]))
+        state = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new_state, state)
+        metrics = jax.tree.map(lambda all, new: all.at[i].set(new), metrics, new_metrics)
+        return state, metrics, jnp.where(finite, i + 1, i), ~finite
 
-    shapes = jax.eval_shape(partial(_one, learner), state, data, order[0], keys, first)[1]
-    metrics = jax.tree.map(lambda s: jnp.zeros((len(order), *s.shape), s.dtype), shapes)
+    shapes = jax.eval_shape(partial(_one_step, train_step), state, data, indices[0], keys, first)[1]
+    metrics = jax.tree.map(lambda s: jnp.zeros((len(indices), *s.shape), s.dtype), shapes)
     start = (state, metrics, jnp.zeros((), jnp.int32), jnp.zeros((), bool))
     state, metrics, taken, _ = jax.lax.while_loop(
         lambda carry: (carry[2] < count) & ~carry[3], body, start
     )
-    return learner.everywhere(state), metrics, taken
+    return train_step.replicate(state), metrics, taken
 
 
-def _one(learner: Learner, state: State, data, indices, keys, number):
-    """The step of one number, of all replicates at once."""
+def _one_step(train_step: TrainStep, state: TrainState, data, indices, keys, number):
+    """Take the step of a given number, of all replicates."""
 
     def step(state, indices, key):
         inputs, targets = (array[indices] for array in data)
-        return learner.step(state, inputs, targets, jax.random.fold_in(key, number))
+        return train_step(state, inputs, targets, jax.random.fold_in(key, number))
 
-    return (jax.vmap(step) if learner.replicates > 1 else step)(state, indices, keys)
+    return (jax.vmap(step) if train_step.replicates > 1 else step)(state, indices, keys)
 
 
-@partial(jax.jit, static_argnames="learner")
-def evaluate(
-    learner: Learner,
-    state: State,
+@partial(jax.jit, static_argnames="train_step")
+def evaluate_batch(
+    train_step: TrainStep,
+    state: TrainState,
     inputs: Float[Array, "n *shape"],
     targets: Shaped[Array, "n ..."],
-    real: Bool[Array, " n"],
+    mask: Bool[Array, " n"],
 ) -> Metrics:
-    """Sums over examples: loss, right answers and the table of what was taken for what.
+    """Return sums over a batch: `loss`, and for labels `correct` and the `confusion` matrix.
 
     Args:
-      learner: what stays the same.
-      state: as it is.
-      inputs: a batch.
-      targets: of the batch.
-      real: which of them count; the others fill the batch up.
+      train_step: the constants of the run.
+      state: the state.
+      inputs: the batch's inputs.
+      targets: the batch's targets.
+      mask: marks the examples that count; the others pad the batch.
     """
-    inputs, targets = learner.spread(inputs, targets)
+    inputs, targets = train_step.shard_batch(inputs, targets)
 
-    def one(state):
-        parameters, rest = state.judged
-        model = nnx.merge(learner.graph_in_evaluation, learner._cast(parameters), rest)
-        outputs = model(learner._cast(inputs)).astype(jnp.float32)
-        each = jax.vmap(lambda y, t: learner.loss(y[None], t[None]))(outputs, targets)
-        figures = {"loss": jnp.sum(each * real)}
+    def evaluate_one(state):
+        params, model_state = state.eval_state
+        model = nnx.merge(train_step.eval_graph, train_step.cast(params), model_state)
+        outputs = model(train_step.cast(inputs)).astype(jnp.float32)
+        losses = jax.vmap(lambda y, t: train_step.loss(y[None], t[None]))(outputs, targets)
+        metrics = {"loss": jnp.sum(losses * mask)}
         if jnp.issubdtype(targets.dtype, jnp.integer):
-            figures["right"] = jnp.sum(real & (named(outputs) == targets))
-            if outputs.shape[-1] <= MOST_TABLED:
-                figures["confusion"] = confusion(outputs, targets, real)
-        return figures
+            metrics["correct"] = jnp.sum(mask & (predictions(outputs) == targets))
+            if outputs.shape[-1] <= MAX_CONFUSION_CLASSES:
+                metrics["confusion"] = confusion(outputs, targets, mask)
+        return metrics
 
-    return (jax.vmap(one) if learner.replicates > 1 else one)(state)
-
-
-def forget() -> None:
-    """Gives up the programs of runs that are over: each learner has its own."""
-    for program in (take_steps, evaluate):
-        program.clear_cache()  # pyright: ignore  # jax.jit does not say that it has it
+    return (jax.vmap(evaluate_one) if train_step.replicates > 1 else evaluate_one)(state)
 
 
-def first_bad_layer(learner: Learner, state: State, inputs, targets) -> str:
-    """Where numbers go bad first: in the images, a parameter, what a layer makes, the loss, or, on
-    the way back from the last layer to the first, a gradient.
-
-    Args:
-      learner: what stays the same.
-      state: of one replicate, before the step that is not taken.
-      inputs: of the step.
-      targets: of the step.
-    """
-    for name, values in {"a batch of images": inputs, **_by_name(state.parameters)}.items():
-        if bad := _not_finite(values):
-            return f"{name} has {bad}"
-    found: list[str] = []
-
-    def watched(path, _, call, *args, **kwargs):
-        outputs = call(*args, **kwargs)
-        if isinstance(outputs, jax.Array) and not found and (bad := _not_finite(outputs)):
-            found.append(f"what {'.'.join(map(str, path)) or 'the network'} makes has {bad}")
-        return outputs
-
-    parts = jax.tree.map(jnp.copy, (learner._cast(state.parameters), state.rest))
-    model = nnx.merge(learner.graph, *parts)
-    with intercept_calls(model, watched):
-        model(learner._cast(inputs))
-    if found:
-        return found[0]
-    gradient = learner.gradient(state.parameters, state.rest, inputs, targets)[-1]
-    for name, values in reversed(_by_name(gradient).items()):
-        if bad := _not_finite(values):
-            return f"the gradient of {name} has {bad}"
-    if not jnp.isfinite(optax.tree.norm(gradient)):
-        return "the gradient is too large to have a norm"
-    return "the loss is not finite, though every parameter and gradient is"
-
-
-def _by_name(parameters) -> dict[str, Array]:
-    flat = nnx.to_flat_state(parameters)
-    return {".".join(map(str, path)): leaf[...] for path, leaf in flat}
-
-
-def _not_finite(values) -> str:
-    bad = int(jnp.sum(~jnp.isfinite(values)))
-    return f"{bad} of {values.size} numbers that are not finite" if bad else ""
+def clear_cache() -> None:
+    """Free the compiled programs of earlier runs."""
+    for program in (take_steps, evaluate_batch):
+        program.clear_cache()  # pyright: ignore  # jax.jit's type lacks the method

@@ -1,4 +1,4 @@
-"""The log as TensorBoard reads it."""
+"""TensorBoard event files with scalars, images and histograms."""
 
 import io
 import os
@@ -9,54 +9,54 @@ import numpy as np
 from PIL import Image
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore  # made at import
-from tensorboardX.proto.summary_pb2 import HistogramProto, Summary  # pyright: ignore  # as well
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore  # created at import
+from tensorboardX.proto.summary_pb2 import HistogramProto, Summary  # pyright: ignore
 
-RGB = 3  # TensorBoard's name of it
+RGB = 3  # the colour space's number in TensorBoard's protocol
 BINS = 64  # of a histogram
-SELDOM = 10.0  # seconds in which what is written may not be on disk yet
+FLUSH_INTERVAL = 10.0  # seconds
 
 
 class EventFile:
-    """Scalars, pictures and histograms, in a file of their own beside those of earlier processes.
+    """A TensorBoard event file of this process, beside those of earlier processes of the run.
 
-    They are written by who adds them: tensorboardX's own writer has a thread for it, and waits for
-    it without end where the disk is full.
+    Each call writes in the calling thread. The writer of tensorboardX uses a thread of its own,
+    which blocks forever on a full disk.
 
     Args:
-      folder: where the file is made.
-      after: the step after which the run goes on, 0 for one that starts; TensorBoard leaves out
-        what a run that was killed wrote after it.
+      folder: the folder in which the file is created.
+      start: the step after which the run continues, 0 for a new run; TensorBoard hides later steps
+        that an earlier process has written.
     """
 
-    def __init__(self, folder: Path, after: int = 0):
+    def __init__(self, folder: Path, start: int = 0):
         folder.mkdir(exist_ok=True)
-        goes_on = any(folder.iterdir())
-        self._writer = EventsWriter(str(folder / "events"), f".{os.getpid()}.{after}")
+        resumed = any(folder.iterdir())
+        self._writer = EventsWriter(str(folder / "events"), f".{os.getpid()}.{start}")
         self._flushed = time.monotonic()
-        if goes_on:
-            self._add(after + 1, session_log=SessionLog(status=SessionLog.START))
+        if resumed:
+            self._add(start + 1, session_log=SessionLog(status=SessionLog.START))
 
     def scalar(self, name: str, value: float, step: int) -> None:
-        """Adds one number."""
+        """Add a scalar."""
         self._add(step, summary=summary.scalar(name, value))
 
-    def image(self, name: str, picture: Image.Image, step: int) -> None:
-        """Adds one picture."""
+    def image(self, name: str, image: Image.Image, step: int) -> None:
+        """Add an image."""
         file = io.BytesIO()
-        picture.save(file, "PNG", compress_level=1)
-        image = Summary.Image(
-            width=picture.width,
-            height=picture.height,
+        image.save(file, "PNG", compress_level=1)
+        encoded = Summary.Image(
+            width=image.width,
+            height=image.height,
             colorspace=RGB,
             encoded_image_string=file.getvalue(),
         )
-        self._add(step, summary=Summary(value=[Summary.Value(tag=name, image=image)]))
+        self._add(step, summary=Summary(value=[Summary.Value(tag=name, image=encoded)]))
 
     def histogram(self, name: str, values: np.ndarray, step: int) -> None:
-        """Adds how finite values are spread."""
-        # tensorboardX takes the squares' sum as a product, whose threads, of NumPy's library,
-        # spin on for as long as several steps take.
+        """Add a histogram of finite values."""
+        # tensorboardX computes the sum of squares with a dot product, whose BLAS threads keep
+        # spinning for the duration of several steps.
         counts, edges = np.histogram(values, bins=BINS)
         histogram = HistogramProto(
             min=values.min(),
@@ -70,11 +70,11 @@ class EventFile:
         self._add(step, summary=Summary(value=[Summary.Value(tag=name, histo=histogram)]))
 
     def close(self) -> None:
-        """Writes what is not on disk yet."""
+        """Write buffered events and close the file."""
         self._writer.close()
 
-    def _add(self, step: int, **what) -> None:
-        self._writer.write_event(Event(wall_time=time.time(), step=step, **what))
-        if time.monotonic() - self._flushed > SELDOM:
+    def _add(self, step: int, **content) -> None:
+        self._writer.write_event(Event(wall_time=time.time(), step=step, **content))
+        if time.monotonic() - self._flushed > FLUSH_INTERVAL:
             self._writer.flush()
             self._flushed = time.monotonic()

@@ -1,12 +1,11 @@
-"""What a config makes: data, networks, the learner and its state, as they are between two steps."""
+"""The state of a run between two steps: data, networks, and the steps and evaluations on them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,194 +13,190 @@ import numpy as np
 from flax import nnx
 
 from jconv.analysis.summary import summarize
-from jconv.data import Examples, Source, batch_indices, stream
-from jconv.train.augment import augmented
+from jconv.data import Examples, Source
+from jconv.train.augment import augment_batch
+from jconv.train.batching import (
+    NextBatches,
+    batches_from_source,
+    batches_in_memory,
+    step_indices,
+)
 from jconv.train.build import build_data, build_model
-from jconv.train.checkpoint import Checkpoints
+from jconv.train.checkpoint import CheckpointStore
 from jconv.train.config import TrainConfig
-from jconv.train.log import kernels_of
+from jconv.train.log import extract_kernels
 from jconv.train.losses import LOSSES
-from jconv.train.mesh import Devices
-from jconv.train.optimizer import build_rule
-from jconv.train.signals import cut_short
-from jconv.train.step import Learner, evaluate, first_bad_layer
+from jconv.train.mesh import DeviceMesh
+from jconv.train.nonfinite import UNEXPLAINED, locate_nonfinite
+from jconv.train.optimizer import build_optimizer
+from jconv.train.signals import raise_on_sigterm
+from jconv.train.step import TrainStep, evaluate_batch, take_steps
 
-Figures = dict[str, np.ndarray]  # a number each, or one for each replicate
+Metrics = dict[str, np.ndarray]  # a scalar each, or one value for each replicate
 
-MOST_AT_ONCE = 256  # steps of one call
-READ_BY, READ_AHEAD = 4, 8  # threads and batches, shared by the replicates
-EVALUATED_AT_ONCE = 4  # batches: as many passes forward are about a step
-LEAST_EVALUATED_AT_ONCE = 64  # examples
-
-
-class NotFinite(ArithmeticError):
-    """A step that was not taken: its loss or gradient is not finite."""
+MAX_STEPS_PER_CALL = 256
+EVAL_BATCHES_PER_CALL = 4  # their forward passes take about as long as one step
+MIN_EVAL_BATCH = 64  # examples
 
 
-class Training:
+class NonFiniteError(ArithmeticError):
+    """A step was not taken because its loss or gradient is not finite."""
+
+
+class Trainer:
     """A run between two of its steps.
 
     Args:
       config: the run.
 
     Attributes:
-      data: what is learned from, and judged by.
-      learner: what stays the same in all steps.
-      state: what steps change.
-      step: how many were taken.
-      seconds: that they took, over all processes that had a part in the run.
-      best: the least validation loss so far, and how many evaluations ago it was.
-      best_saved: the least validation loss of a checkpoint, and its step.
-      unjudged: figures of the last step, where its evaluation was cut short.
+      data: training, validation and test examples.
+      network: summary of the network's layers.
+      train_step: the constants of the steps.
+      state: the arrays that steps change.
+      step: number of steps taken.
+      seconds: time spent training, over all processes that worked on the run.
+      first_call_seconds: time until the first steps of this process were done, with compilation.
+      best: the smallest validation loss, and the number of evaluations since.
+      best_saved: the smallest validation loss of a saved checkpoint, and its step.
+      pending_metrics: training metrics of the last step, while its evaluation is not complete.
+      validation_loss: of the last step, if it was evaluated.
     """
 
     def __init__(self, config: TrainConfig):
         self.config = config
-        self.devices = Devices(config.mesh)
+        self.mesh = DeviceMesh(config.mesh)
         self.data = build_data(config.data)
         _check_batch_size(config.batch_size, self.data.train)
         self.seeds = [config.seed + i for i in range(config.replicates)]
-        models = [self.model(seed) for seed in self.seeds]
+        models = [self.build_model(seed) for seed in self.seeds]
         self.network = summarize(models[0], self.data.input_shape)
-        self.learner, state = Learner.of(
+        self.train_step, state = TrainStep.create(
             models,
-            build_rule(config),
+            build_optimizer(config),
             loss=LOSSES[config.loss],
             classes=self.data.outputs,
             augment=config.augment,
             label_smoothing=config.label_smoothing,
-            mean_decay=config.ema,
+            ema_decay=config.ema,
             precision=jnp.dtype(config.precision),
-            sharding=self.devices.batch_sharding,
+            sharding=self.mesh.batch_sharding,
         )
-        self.state = self.devices.everywhere(state)
+        self.state = self.mesh.replicate(state)
         self.step = 0
         self.seconds = 0.0
+        self.first_call_seconds: float | None = None
         self.best: tuple[float, int] = (np.inf, 0)
         self.best_saved: tuple[float, int] = (np.inf, 0)
-        self.unjudged: dict[str, float] | None = None
+        self.pending_metrics: dict[str, float] | None = None
+        self.validation_loss: float | None = None
 
-    def model(self, seed: int) -> nnx.Module:
-        """The network of one seed before the first step."""
+    def build_model(self, seed: int) -> nnx.Module:
+        """Return the network with the initial parameters of a seed."""
         return build_model(
             self.config.model, self.data.input_shape, self.data.outputs, nnx.Rngs(seed)
         )
 
     @cached_property
-    def keys(self):
-        """Draw what is done to images: of the run, or one for each replicate."""
+    def keys(self) -> jax.Array:
+        """The random key of the augmentation, or one for each replicate."""
         keys = [jax.random.key(seed) for seed in self.seeds]
-        return self.devices.everywhere(keys[0] if len(keys) == 1 else jnp.stack(keys))
+        return self.mesh.replicate(keys[0] if len(keys) == 1 else jnp.stack(keys))
 
     @property
-    def most_at_once(self) -> int:
-        """Steps of one call at most: the same in all calls of a run, so that all are one program.
+    def max_steps_per_call(self) -> int:
+        """The largest number of steps of one call, the same in all calls so they share a program.
 
-        What is read while the run goes on comes batch by batch.
+        It is 1 for data that are read during the run, which arrive batch by batch.
         """
         if not isinstance(self.data.train, Examples):
             return 1
-        return min(MOST_AT_ONCE, self.config.steps, *rhythms(self.config))
+        return min(MAX_STEPS_PER_CALL, self.config.steps, *intervals(self.config))
 
-    def take_from(self) -> Callable[[int], tuple[Any, Any]]:
-        """A function of how many steps come next, which gives what they take their batches from
-        and the examples of each: (most, batch), or (most, replicates, batch)."""
-        train = self.data.train
-        return self._from_memory(train) if isinstance(train, Examples) else self._from_source(train)
-
-    def _from_memory(self, train: Examples):
-        examples = self.devices.everywhere((train.inputs, train.targets))
-        order = self.order()
-
-        def take(count: int):
-            wanted = np.stack([next(order) for _ in range(count)])
-            indices = np.zeros((self.most_at_once, *wanted.shape[1:]), np.int32)
-            indices[:count] = wanted
-            return examples, self.devices.everywhere(indices)
-
-        return take
-
-    def order(self) -> Iterator[np.ndarray]:
-        """The examples of each step to come."""
-        each = [
-            batch_indices(len(self.data.train), self.config.batch_size, seed=seed, start=self.step)
-            for seed in self.seeds
-        ]
-        return each[0] if len(each) == 1 else map(np.stack, zip(*each, strict=True))
-
-    def _from_source(self, train: Source):
-        size = self.config.batch_size
-        count = len(self.seeds)
-        streams = [
-            stream(
-                train,
-                size,
-                seed=seed,
-                start=self.step,
-                process_index=jax.process_index(),
-                process_count=jax.process_count(),
-                num_threads=math.ceil(READ_BY / count),
-                prefetch=math.ceil(READ_AHEAD / count),
-            )
-            for seed in self.seeds
-        ]
-        order = np.arange(size * count, dtype=np.int32)
-        order = self.devices.everywhere(order.reshape(1, *[-1] * (count > 1), size))
-
-        def take(_: int):
-            parts = [next(own) for own in streams]
-            batch = Examples(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-            return self.devices.spread(batch), order
-
-        return take
-
-    def figures(self, split: Examples | Source, asked: Sequence[int] = ()) -> Figures:
-        """Loss over a split; with labels also accuracy, and what was taken for what.
-
-        Raises:
-          CutShort: once SIGTERM is among what this process, or another, is `asked`.
-        """
-        total: Figures = {}
-        for start in range(0, len(split), self._evaluated_at_once):
-            cut_short(asked)
-            found = self._evaluated(split, start)
-            for name, value in found.items():
-                total[name] = total.get(name, 0) + value.astype(np.float64)
-        total["loss"] = total["loss"] / len(split)
-        if "right" in total:
-            total["accuracy"] = total.pop("right") / len(split)
-        return total
-
-    def try_evaluation(self) -> None:
-        """Evaluates one part of what validates, which compiles it: what fails does so at once."""
-        self._evaluated(self.data.validation, 0)
+    def step_indices(self) -> Iterator[np.ndarray]:
+        """Yield the example indices of each step after the current one."""
+        return step_indices(
+            len(self.data.train), self.config.batch_size, self.seeds, start=self.step
+        )
 
     @cached_property
-    def _evaluated_at_once(self) -> int:
-        """Examples of one call: the same for all splits, so that the call is one program, and so
-        many that what validates is hardly filled up."""
-        most = max(EVALUATED_AT_ONCE * self.config.batch_size, LEAST_EVALUATED_AT_ONCE)
-        count, shares = len(self.data.validation), self.config.mesh.data
-        even = math.ceil(count / math.ceil(count / most))
-        return math.ceil(even / shares) * shares
+    def next_batches(self) -> NextBatches:
+        """A function of a number of steps, which returns the data and indices of the next ones."""
+        train = self.data.train
+        if isinstance(train, Examples):
+            capacity = self.max_steps_per_call
+            return batches_in_memory(train, self.step_indices(), capacity, self.mesh)
+        size = self.config.batch_size
+        return batches_from_source(train, size, self.seeds, self.step, self.mesh)
 
-    def _evaluated(self, split: Examples | Source, start: int) -> Figures:
-        """Sums over the examples from `start` on, as many as are evaluated at once."""
-        indices = np.arange(start, start + self._evaluated_at_once)
+    def take_steps(self, count: int) -> Metrics:
+        """Take `count` steps in one call and return the metrics of the last one.
+
+        Raises:
+          NonFiniteError: if a loss or gradient is not finite; the state is then the one before
+            that step.
+        """
+        data, indices = self.next_batches(count)
+        first = np.int32(self.step + 1)
+        self.state, metrics, taken = take_steps(
+            self.train_step, self.state, data, indices, self.keys, first, np.int32(count)
+        )
+        metrics = jax.device_get(metrics)
+        self.validation_loss = None
+        self.step += int(taken)
+        if taken < count:
+            raise self._non_finite_error()
+        return {name: values[count - 1] for name, values in metrics.items()}
+
+    def evaluate(self, split: Examples | Source, signals: Sequence[int] = ()) -> Metrics:
+        """Return the loss over a split, and with labels also accuracy and confusion matrix.
+
+        Args:
+          split: the examples.
+          signals: the signals that this process has received; the list is read after each batch.
+
+        Raises:
+          EvaluationInterrupted: if this process or another one has received SIGTERM.
+        """
+        total: Metrics = {}
+        for start in range(0, len(split), self._eval_batch_size):
+            raise_on_sigterm(signals)
+            for name, value in self._evaluate_from(split, start).items():
+                total[name] = total.get(name, 0) + value.astype(np.float64)
+        total["loss"] = total["loss"] / len(split)
+        if "correct" in total:
+            total["accuracy"] = total.pop("correct") / len(split)
+        return total
+
+    def compile_evaluation(self) -> None:
+        """Evaluate one batch, so that an evaluation that fails does so before the first step."""
+        self._evaluate_from(self.data.validation, 0)
+
+    @cached_property
+    def _eval_batch_size(self) -> int:
+        """Examples in one call: the same for all splits, and with little padding in validation."""
+        largest = max(EVAL_BATCHES_PER_CALL * self.config.batch_size, MIN_EVAL_BATCH)
+        count, shards = len(self.data.validation), self.config.mesh.data
+        even = math.ceil(count / math.ceil(count / largest))
+        return math.ceil(even / shards) * shards
+
+    def _evaluate_from(self, split: Examples | Source, start: int) -> Metrics:
+        """Return sums over one evaluation batch, which begins at example `start`."""
+        indices = np.arange(start, start + self._eval_batch_size)
         part = split.take(np.minimum(indices, len(split) - 1))
-        real = self.devices.everywhere(indices < len(split))
-        arrays = self.devices.everywhere((part.inputs, part.targets))
-        return jax.device_get(evaluate(self.learner, self.state, *arrays, real))
+        mask = self.mesh.replicate(indices < len(split))
+        arrays = self.mesh.replicate((part.inputs, part.targets))
+        return jax.device_get(evaluate_batch(self.train_step, self.state, *arrays, mask))
 
     def kernels(self, replicate: int = 0) -> dict[str, np.ndarray]:
-        """The network's kernels."""
-        # Copies: arrays that NumPy looks into could not be given up to the next step.
-        own = jnp.copy if len(self.seeds) == 1 else lambda array: array[replicate]
-        found = kernels_of(self.state.parameters)
-        return {path: np.asarray(own(kernel)) for path, kernel in found.items()}
+        """Return the network's kernels by parameter path."""
+        # Copies, because a buffer that NumPy shares cannot be donated to the next step.
+        select = jnp.copy if len(self.seeds) == 1 else lambda array: array[replicate]
+        kernels = extract_kernels(self.state.params)
+        return {path: np.asarray(select(kernel)) for path, kernel in kernels.items()}
 
-    def kernel_error(self) -> Figures:
-        """The largest difference between a tap of the learned kernel and of the hidden one."""
+    def kernel_error(self) -> Metrics:
+        """Return the largest difference between the taps of the learned and the hidden kernel."""
         if self.data.hidden_kernel is None:
             return {}
         errors = []
@@ -210,82 +205,102 @@ class Training:
             errors.append(np.max(np.abs(learned[..., 0, 0] - self.data.hidden_kernel)))
         return {"kernel_error": np.array(errors if len(errors) > 1 else errors[0])}
 
-    def judge(self, validation_loss: float) -> None:
-        """Takes note of an evaluation."""
-        stopping, (best, ago) = self.config.early_stopping, self.best
-        least = stopping.least if stopping else 0.0
-        self.best = (validation_loss, 0) if validation_loss < best - least else (best, ago + 1)
+    def update_early_stopping(self, validation_loss: float) -> None:
+        """Record the validation loss of the current step."""
+        self.validation_loss = validation_loss
+        stopping, (best, since) = self.config.early_stopping, self.best
+        min_delta = stopping.min_delta if stopping else 0.0
+        improved = validation_loss < best - min_delta
+        self.best = (validation_loss, 0) if improved else (best, since + 1)
 
     @property
     def stops_early(self) -> bool:
-        """Whether the last evaluation was one too many without getting better."""
+        """Whether `early_stopping.patience` evaluations have passed without an improvement."""
         stopping = self.config.early_stopping
         return stopping is not None and self.best[1] >= stopping.patience
 
     @property
-    def so_far(self) -> dict[str, float]:
-        """What summary.json has of the steps that were taken."""
-        found: dict[str, float] = {"steps": self.step, "train_images": len(self.data.train)}
+    def finished(self) -> bool:
+        """Whether no step and no evaluation remains."""
+        done = self.step == self.config.steps or self.stops_early
+        return done and self.pending_metrics is None
+
+    @property
+    def progress(self) -> dict[str, float]:
+        """The entries of summary.json that describe the steps taken so far."""
+        progress: dict[str, float] = {"steps": self.step, "train_images": len(self.data.train)}
         if self.seconds:
             images = self.step * self.config.batch_size * self.config.replicates
-            found["seconds"] = round(self.seconds, 2)
-            found["images_per_second"] = round(images / self.seconds, 1)
-        return found
+            progress["seconds"] = round(self.seconds, 2)
+            progress["images_per_second"] = round(images / self.seconds, 1)
+        if self.first_call_seconds is not None:
+            progress["first_call_seconds"] = round(self.first_call_seconds, 2)
+        return progress
 
-    def not_finite(self, step: int) -> NotFinite:
-        """The error of a step that was not taken, which names the layer that went bad."""
-        self.step = step - 1
-        indices = next(iter(self.order()))
+    def _non_finite_error(self) -> NonFiniteError:
+        """Return the error of the step after the current one, with the layer that caused it."""
+        indices = next(self.step_indices())
         where = "the loss is not finite"
         for i, seed in enumerate(self.seeds):
-            state, own = self.state, indices
+            state, examples = self.state, indices
             if len(self.seeds) > 1:
-                state, own = jax.tree.map(lambda a, i=i: a[i], state), indices[i]
-            batch = self.data.train.take(own)
-            key = jax.random.fold_in(jax.random.key(seed), step)
-            inputs, targets = augmented(
+                state, examples = jax.tree.map(lambda a, i=i: a[i], state), indices[i]
+            batch = self.data.train.take(examples)
+            inputs, targets = augment_batch(
                 jnp.asarray(batch.inputs),
                 jnp.asarray(batch.targets),
                 self.config.augment,
                 self.data.outputs,
-                key,
+                jax.random.fold_in(jax.random.key(seed), self.step + 1),
             )
-            where = first_bad_layer(self.learner, state, inputs, targets)
-            if "though every" not in where:
+            where = locate_nonfinite(self.train_step, state, inputs, targets)
+            if where != UNEXPLAINED:
                 break
-        return NotFinite(
-            f"step {step} was not taken: {where}. Lower `optimizer.learning_rate`, or look at "
-            f"the data; the state before it was saved"
+        return NonFiniteError(
+            f"step {self.step + 1} was not taken: {where}. Lower `optimizer.learning_rate`, or "
+            f"check the data; the state before the step was saved"
         )
 
-    def checkpoints(self, run: Path) -> Checkpoints:
-        """Those in the run's folder."""
-        return Checkpoints(run / "checkpoints", keep=self.config.checkpoints.keep)
+    def open_checkpoints(self, run: Path) -> CheckpointStore:
+        """Open the checkpoints in the run's folder."""
+        return CheckpointStore(run / "checkpoints", keep=self.config.checkpoints.keep)
+
+    def save(self, checkpoints: CheckpointStore) -> None:
+        """Save the current state, unless this step is already saved."""
+        if self.validation_loss is not None:
+            self.best_saved = min(self.best_saved, (self.validation_loss, self.step))
+        checkpoints.save(self.step, self.state, self.metadata, self.best_saved[1])
 
     @property
-    def facts(self) -> dict:
-        """What is saved beside the state."""
-        best, ago = self.best
+    def metadata(self) -> dict:
+        """The part of the run's state that is stored as JSON beside the arrays."""
+        best, since = self.best
         return {
             "config": self.config.model_dump(mode="json"),
             "seconds": round(self.seconds, 2),
-            "best": [_or_none(best), ago],
-            "best_saved": [_or_none(self.best_saved[0]), self.best_saved[1]],
-            "unjudged": self.unjudged,
+            "best": [_none_if_infinite(best), since],
+            "best_saved": [_none_if_infinite(self.best_saved[0]), self.best_saved[1]],
+            "pending_metrics": self.pending_metrics,
         }
 
-    def go_on(self, step: int, state, facts: dict) -> None:
-        """Brings the run to where it was when it was saved."""
-        self.step, self.state, self.seconds = step, state, facts["seconds"]
-        self.unjudged = facts["unjudged"]
+    def restore(self, step: int, state, metadata: dict) -> None:
+        """Continue from a checkpoint.
+
+        Args:
+          step: number of steps taken.
+          state: the arrays.
+          metadata: the metadata saved with them.
+        """
+        self.step, self.state, self.seconds = step, state, metadata["seconds"]
+        self.pending_metrics = metadata["pending_metrics"]
         self.best, self.best_saved = (
-            (np.inf if best is None else best, count)
-            for best, count in (facts["best"], facts["best_saved"])
+            (np.inf if loss is None else loss, count)
+            for loss, count in (metadata["best"], metadata["best_saved"])
         )
 
 
-def rhythms(config: TrainConfig) -> tuple[int, ...]:
-    """Every so many steps something is looked at, or written."""
+def intervals(config: TrainConfig) -> tuple[int, ...]:
+    """Return the numbers of steps between two log lines, evaluations, kernel files, checkpoints."""
     log = config.log
     return log.every, log.evaluate_every, log.kernels_every, config.checkpoints.every
 
@@ -298,6 +313,6 @@ def _check_batch_size(batch_size: int, split: Examples | Source) -> None:
         )
 
 
-def _or_none(number: float) -> float | None:
-    """As JSON has no infinity."""
+def _none_if_infinite(number: float) -> float | None:
+    """Return None for an infinite number, because JSON has no infinity."""
     return number if np.isfinite(number) else None

@@ -1,23 +1,23 @@
-"""Something that happens in the middle of a run."""
+"""Actions in the middle of a run."""
 
-from jconv.train import loop
+from jconv.train import step_loop, trainer
 
 
-def at_step(monkeypatch, step, act):
-    """Does something before one step of the runs to come, which take their steps one by one.
+def at_step(monkeypatch, step, action):
+    """Run `action` before one step of all subsequent runs, which then take one step per call.
 
     Args:
-      monkeypatch: the fixture, or a context of it.
+      monkeypatch: the pytest fixture, or a context of it.
       step: the number of the step.
-      act: is called; if it returns inputs and targets for given ones, the step takes its batch
-        from those.
+      action: called with the step's data, inputs and targets; it may return other data, from which
+        the step then takes its batch.
     """
-    original = loop.take_steps
+    original = trainer.take_steps
 
-    def take_steps(learner, state, data, order, keys, first, count):
+    def take_steps(train_step, state, data, indices, keys, first, count):
         if first <= step < first + count:
-            data = act(data) or data
-        return original(learner, state, data, order, keys, first, count)
+            data = action(data) or data
+        return original(train_step, state, data, indices, keys, first, count)
 
-    monkeypatch.setattr(loop, "LONGEST", 0.0)
-    monkeypatch.setattr(loop, "take_steps", take_steps)
+    monkeypatch.setattr(step_loop, "MAX_CALL_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "take_steps", take_steps)

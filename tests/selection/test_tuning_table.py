@@ -17,10 +17,16 @@ from jconv.cli import main
 from jconv.selection.choice import MEASURED
 from jconv.selection.cost_model import model_of
 from jconv.selection.select import eligible_algorithms, select_algorithm
-from jconv.selection.tuning_table import TuningTable, read_table, table_of, versions, write_table
+from jconv.selection.tuning_table import (
+    TuningTable,
+    describe_table,
+    read_table,
+    table_of,
+    versions,
+    write_table,
+)
 from jconv.train import TrainConfig, load_config
 from jconv.train.inspect_step import first_step
-from jconv.train.run_folder import environment
 from jconv.transforms.tune import forget_choices, tune, tune_problems
 
 
@@ -100,7 +106,7 @@ def test_this_process_goes_by_the_table_that_was_tuned_last(table, tmp_path):
         choice = select_algorithm(one, HERE)
         assert "measured on this device" in choice.reason
         assert choice.algorithm == min(seconds, key=seconds.get)
-    recorded = environment()["tuning_table"]
+    recorded = describe_table(HERE)
     assert recorded["path"] == str(elsewhere) and recorded["convolutions"] == len(tuned.seconds)
 
     jconv.tune(LOSS, budget=0.01)(kernel)
@@ -118,7 +124,7 @@ def test_a_table_of_another_jaxlib_is_left_aside(table, made_with):
         assert select_algorithm(problem(), HERE).basis != MEASURED
     # Told once: warnings are errors.
     assert select_algorithm(problem(images=3), HERE).basis != MEASURED
-    assert environment()["tuning_table"] is None
+    assert describe_table(HERE) is None
     for _ in tune_problems([problem(images=5)], path=table, budget=0.01):
         pass
     assert list(read_table(table).seconds) == [problem(images=5)]
@@ -151,7 +157,7 @@ def test_a_budget_is_a_number_of_seconds(budget, capsys):
 def test_a_run_records_the_table_it_went_by(table):
     write_table(made({problem(): {"xla": 1.0}}), table)
     forget_choices()
-    recorded = environment()["tuning_table"]
+    recorded = describe_table(HERE)
     assert recorded["path"] == str(table) and recorded["convolutions"] == 1
 
 

@@ -11,7 +11,7 @@ from flax import nnx
 
 from jconv.nn import Conv, Sequential
 from jconv.train import TrainConfig, train
-from jconv.train.augment import augmented, cutout, flip, mixup
+from jconv.train.augment import augment_batch, cutout, flip, mixup
 from jconv.train.config import Augment
 from jconv.train.losses import (
     accuracy,
@@ -19,11 +19,11 @@ from jconv.train.losses import (
     confusion,
     cross_entropy,
     mean_squared_error,
-    smoothed,
+    smooth_labels,
 )
-from jconv.train.optimizer import build_rule, build_schedule
-from jconv.train.step import Learner, evaluate
-from jconv.train.trainer import Training
+from jconv.train.optimizer import build_optimizer, build_schedule
+from jconv.train.step import TrainStep, evaluate_batch
+from jconv.train.trainer import Trainer
 
 TINY = {
     "name": "tiny",
@@ -51,7 +51,8 @@ def logged(run):
         ({"kind": "step", "every": 30, "factor": 0.5}, {0: 1, 29: 1, 30: 0.5, 60: 0.25, 99: 0.125}),
         ({"kind": "step", "every": 30, "factor": 0.5, "warmup_steps": 10},
          {5: 0.5, 10: 1, 39: 1, 40: 0.5}),
-        ({"kind": "one_cycle", "rise": 0.5, "start": 0.1, "end": 0.01}, {0: 0.1, 50: 1, 100: 0.01}),
+        ({"kind": "one_cycle", "pct_start": 0.5, "start": 0.1, "end": 0.01},
+         {0: 0.1, 50: 1, 100: 0.01}),
     ],
 )  # fmt: skip
 def test_schedules(schedule, expected):
@@ -73,19 +74,24 @@ def test_a_schedule_counts_updates_where_several_steps_make_one():
 
 
 def updates_of(gradient, parameters, **changes):
-    rule = build_rule(config(**changes))
+    rule = build_optimizer(config(**changes))
     return rule.update(gradient, rule.init(parameters), parameters)[0]
 
 
 @pytest.mark.parametrize("kind", ["momentum", "adamw", "lion", "lamb"])
-@pytest.mark.parametrize("decays", ["kernels", "all"])
-def test_weights_that_decay_and_those_that_do_not(kind, decays):
+@pytest.mark.parametrize("weight_decay_on", ["kernels", "all"])
+def test_weights_that_decay_and_those_that_do_not(kind, weight_decay_on):
     parameters = {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.full(2, 3.0)}
     nothing = jax.tree.map(jnp.zeros_like, parameters)
-    optimizer = {"kind": kind, "learning_rate": 0.1, "weight_decay": 0.5, "decays": decays}
+    optimizer = {
+        "kind": kind,
+        "learning_rate": 0.1,
+        "weight_decay": 0.5,
+        "weight_decay_on": weight_decay_on,
+    }
     updates = updates_of(nothing, parameters, optimizer=optimizer)
     assert (updates["kernel"] < -1e-3).all()
-    assert ((updates["bias"] < -1e-3) if decays == "all" else (updates["bias"] == 0)).all()
+    assert ((updates["bias"] < -1e-3) if weight_decay_on == "all" else (updates["bias"] == 0)).all()
 
 
 def test_a_gradient_is_clipped_by_its_norm_over_all_parameters():
@@ -99,57 +105,57 @@ def test_a_gradient_is_clipped_by_its_norm_over_all_parameters():
 
 
 def regression(rng, **options):
-    """A convolution without bias, its learner, first state and a batch."""
+    """A convolution without bias, its train_step, first state and a batch."""
     layer = Conv(1, 1, (3, 3), padding="VALID", use_bias=False, rngs=nnx.Rngs(0))
     options = dict(loss=mean_squared_error, classes=1) | options
-    learner, state = Learner.of([layer], optax.sgd(0.1), **options)
+    train_step, state = TrainStep.create([layer], optax.sgd(0.1), **options)
     x = rng.normal(size=(8, 6, 6, 1)).astype("float32")
     y = rng.normal(size=(8, 4, 4, 1)).astype("float32")
-    return learner, state, x, y
+    return train_step, state, x, y
 
 
 def test_two_halves_of_a_batch_make_the_update_of_the_whole(rng):
-    learner, state, x, y = regression(rng)
-    whole, _ = learner.step(state, x, y, jax.random.key(0))
-    rule = build_rule(config(optimizer={"kind": "sgd", "learning_rate": 0.1}, accumulate=2))
+    train_step, state, x, y = regression(rng)
+    whole, _ = train_step(state, x, y, jax.random.key(0))
+    rule = build_optimizer(config(optimizer={"kind": "sgd", "learning_rate": 0.1}, accumulate=2))
     layer = Conv(1, 1, (3, 3), padding="VALID", use_bias=False, rngs=nnx.Rngs(0))
-    learner, state = Learner.of([layer], rule, loss=mean_squared_error, classes=1)
-    first, _ = learner.step(state, x[:4], y[:4], jax.random.key(0))
+    train_step, state = TrainStep.create([layer], rule, loss=mean_squared_error, classes=1)
+    first, _ = train_step(state, x[:4], y[:4], jax.random.key(0))
     np.testing.assert_array_equal(kernel(first), kernel(state))
-    second, _ = learner.step(first, x[4:], y[4:], jax.random.key(0))
+    second, _ = train_step(first, x[4:], y[4:], jax.random.key(0))
     np.testing.assert_allclose(kernel(second), kernel(whole), rtol=1e-5, atol=1e-6)
 
 
 def kernel(state):
-    return np.asarray(jax.tree.leaves(state.parameters)[0])
+    return np.asarray(jax.tree.leaves(state.params)[0])
 
 
 def test_the_mean_of_the_weights_is_what_is_evaluated(rng):
-    learner, state, x, y = regression(rng, mean_decay=0.75)
-    first, _ = learner.step(state, x, y, jax.random.key(0))
-    np.testing.assert_allclose(learner.model(first).kernel[...], kernel(first), rtol=1e-6)
-    second, _ = learner.step(first, x, y, jax.random.key(0))
+    train_step, state, x, y = regression(rng, ema_decay=0.75)
+    first, _ = train_step(state, x, y, jax.random.key(0))
+    np.testing.assert_allclose(train_step.model(first).kernel[...], kernel(first), rtol=1e-6)
+    second, _ = train_step(first, x, y, jax.random.key(0))
     expected = (0.75 * kernel(first) + kernel(second)) / 1.75  # nothing of what was there before
-    evaluated, trained = (learner.model(second, evaluation=e).kernel[...] for e in (True, False))
+    evaluated, trained = (train_step.model(second, evaluation=e).kernel[...] for e in (True, False))
     np.testing.assert_allclose(evaluated, expected, rtol=1e-5, atol=1e-7)
     np.testing.assert_array_equal(trained, kernel(second))
-    figures = evaluate(learner, second, x, y, np.ones(8, bool))
-    errors = (learner.model(second)(x) - y) ** 2
+    figures = evaluate_batch(train_step, second, x, y, np.ones(8, bool))
+    errors = (train_step.model(second)(x) - y) ** 2
     np.testing.assert_allclose(figures["loss"], 8 * np.mean(errors), rtol=1e-5)
 
 
 def test_the_mean_of_the_weights_is_over_updates_and_not_over_their_parts(rng):
-    learner, state, x, y = regression(rng, mean_decay=0.75)
-    first, _ = learner.step(state, x, y, jax.random.key(0))
-    whole, _ = learner.step(first, x, y, jax.random.key(0))
+    train_step, state, x, y = regression(rng, ema_decay=0.75)
+    first, _ = train_step(state, x, y, jax.random.key(0))
+    whole, _ = train_step(first, x, y, jax.random.key(0))
     layer = Conv(1, 1, (3, 3), padding="VALID", use_bias=False, rngs=nnx.Rngs(0))
-    rule = build_rule(config(optimizer={"kind": "sgd", "learning_rate": 0.1}, accumulate=2))
-    options = dict(loss=mean_squared_error, classes=1, mean_decay=0.75)
-    learner, state = Learner.of([layer], rule, **options)
+    rule = build_optimizer(config(optimizer={"kind": "sgd", "learning_rate": 0.1}, accumulate=2))
+    options = dict(loss=mean_squared_error, classes=1, ema_decay=0.75)
+    train_step, state = TrainStep.create([layer], rule, **options)
     for half in (slice(0, 4), slice(4, 8)) * 2:
-        state, _ = learner.step(state, x[half], y[half], jax.random.key(0))
-    assert int(state.mean.steps) == 2
-    for own, expected in zip(jax.tree.leaves(state.mean), jax.tree.leaves(whole.mean), strict=True):
+        state, _ = train_step(state, x[half], y[half], jax.random.key(0))
+    assert int(state.ema.updates) == 2
+    for own, expected in zip(jax.tree.leaves(state.ema), jax.tree.leaves(whole.ema), strict=True):
         np.testing.assert_allclose(own, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -157,24 +163,26 @@ def test_statistics_of_norms_are_those_of_the_mean_of_the_weights(rng):
     layers = Sequential(
         [nnx.BatchNorm(1, momentum=0.5, rngs=nnx.Rngs(0)), nnx.Dropout(0.5, rngs=nnx.Rngs(1))]
     )
-    learner, state = Learner.of(
-        [layers], optax.sgd(0.1), loss=mean_squared_error, classes=1, mean_decay=0.75
+    train_step, state = TrainStep.create(
+        [layers], optax.sgd(0.1), loss=mean_squared_error, classes=1, ema_decay=0.75
     )
     x, y = (rng.normal(3.0, size=(8, 4, 4, 1)).astype("float32") for _ in range(2))
-    first, _ = learner.step(state, x, y, jax.random.key(0))
-    second, _ = learner.step(first, x, y, jax.random.key(0))
-    one, other = (learner.model(s, evaluation=False).layers[0].mean[...] for s in (first, second))
+    first, _ = train_step(state, x, y, jax.random.key(0))
+    second, _ = train_step(first, x, y, jax.random.key(0))
+    one, other = (
+        train_step.model(s, evaluation=False).layers[0].mean[...] for s in (first, second)
+    )
     assert abs(other - one) > 0.1
-    evaluated = learner.model(second).layers[0].mean[...]
+    evaluated = train_step.model(second).layers[0].mean[...]
     np.testing.assert_allclose(evaluated, (0.75 * one + other) / 1.75, rtol=1e-5)
 
 
 def test_layers_compute_in_bfloat16_and_weights_stay_in_float32(rng):
-    learner, state, x, y = regression(rng, precision=jnp.bfloat16)
-    program = str(jax.make_jaxpr(learner.step)(state, x, y, jax.random.key(0)))
+    train_step, state, x, y = regression(rng, precision=jnp.bfloat16)
+    program = str(jax.make_jaxpr(train_step)(state, x, y, jax.random.key(0)))
     convolutions = [line for line in program.splitlines() if "jconv_conv[" in line]
     assert convolutions and all("bf16[" in line for line in convolutions)
-    after, figures = learner.step(state, x, y, jax.random.key(0))
+    after, figures = train_step(state, x, y, jax.random.key(0))
     assert kernel(after).dtype == np.float32 and figures["loss"].dtype == np.float32
     exact, _ = regression(np.random.default_rng(0))[0].step(state, x, y, jax.random.key(0))
     moved, wanted = kernel(after) - kernel(state), kernel(exact) - kernel(state)
@@ -182,10 +190,10 @@ def test_layers_compute_in_bfloat16_and_weights_stay_in_float32(rng):
 
 
 def test_smoothed_labels():
-    np.testing.assert_allclose(smoothed(jnp.array([2]), 4, 0.2), [[0.05, 0.05, 0.85, 0.05]])
-    np.testing.assert_allclose(smoothed(jnp.array([1, 0]), 1, 0.2), [[0.9], [0.1]])
+    np.testing.assert_allclose(smooth_labels(jnp.array([2]), 4, 0.2), [[0.05, 0.05, 0.85, 0.05]])
+    np.testing.assert_allclose(smooth_labels(jnp.array([1, 0]), 1, 0.2), [[0.9], [0.1]])
     labels = jnp.array([1, 3])
-    assert smoothed(labels, 4, 0.0) is labels
+    assert smooth_labels(labels, 4, 0.0) is labels
     logits = jnp.log(jnp.array([[0.5, 0.25, 0.25]]))
     by_shares = cross_entropy(logits, jnp.array([[0.0, 1.0, 0.0]]))
     np.testing.assert_allclose(by_shares, cross_entropy(logits, jnp.array([1])), rtol=1e-6)
@@ -232,9 +240,11 @@ def test_mixup_mixes_labels_as_it_mixes_images():
     mixed, shares = mixup(images, jnp.asarray(np.eye(6, dtype="float32")), 1.0, jax.random.key(3))
     np.testing.assert_allclose(mixed[:, :, 0, 0], shares, rtol=1e-6)
     assert np.allclose(shares.sum(1), 1) and not np.allclose(shares, np.eye(6))
-    _, targets = augmented(images, jnp.asarray(labels), Augment(mixup=0.5), 6, jax.random.key(0))
+    _, targets = augment_batch(
+        images, jnp.asarray(labels), Augment(mixup=0.5), 6, jax.random.key(0)
+    )
     assert targets.shape == (6, 6)
-    same = augmented(images, labels, Augment(), 6, jax.random.key(0))
+    same = augment_batch(images, labels, Augment(), 6, jax.random.key(0))
     assert same[0] is images and same[1] is labels
 
 
@@ -250,7 +260,7 @@ def test_what_is_done_to_images_learns_too(tmp_path):
 def test_a_run_that_gets_no_better_ends_early(tmp_path):
     still = {"kind": "sgd", "learning_rate": 1e-12}
     run, summary = train(
-        config(optimizer=still, early_stopping={"patience": 2, "least": 1e-4}, steps=500),
+        config(optimizer=still, early_stopping={"patience": 2, "min_delta": 1e-4}, steps=500),
         runs=tmp_path,
     )
     assert summary["status"] == "finished" and summary["stopped_early"]
@@ -285,7 +295,7 @@ def test_a_table_of_very_many_classes_is_not_made(tmp_path):
     np.savez(tmp_path / "many.npz", x=images, y=labels)
     data = {"kind": "npz", "path": str(tmp_path / "many.npz"), "images": "x", "labels": "y",
             "classes": 1000}  # fmt: skip
-    training = Training(config(data=data, batch_size=4))
+    training = Trainer(config(data=data, batch_size=4))
     assert training.data.outputs == 1000
-    figures = training.figures(training.data.train)
+    figures = training.evaluate(training.data.train)
     assert set(figures) == {"loss", "accuracy"}

@@ -15,7 +15,7 @@ import yaml
 
 from jconv.train import TrainConfig, resume, train
 from jconv.train.config import Distributed
-from jconv.train.distributed import join
+from jconv.train.distributed import initialize_distributed
 
 CONFIG = {
     "name": "tiny",
@@ -96,24 +96,24 @@ def test_a_checkpoint_of_a_mesh_goes_on_alone(on_a_mesh, alone, tmp_path):
     content = yaml.safe_load((on_a_mesh / "config.yaml").read_text())
     (run / "config.yaml").write_text(yaml.safe_dump(content | {"mesh": {"data": 1, "height": 1}}))
     told = []
-    resume(run, tell=told.append)
-    assert told[-1] == "goes on after step 10 of 20"
+    resume(run, notify=told.append)
+    assert told[-1] == "continues after step 10 of 20"
     assert_same_curve(run, alone)
 
 
 PROGRAM = """
 import sys, numpy as np, yaml
 from jconv.train import TrainConfig
-from jconv.train.step import evaluate, take_steps
-from jconv.train.trainer import Training
-training = Training(TrainConfig.model_validate(yaml.safe_load(open("tiny.yaml"))))
-learner, state = training.learner, training.state
+from jconv.train.step import evaluate_batch, take_steps
+from jconv.train.trainer import Trainer
+training = Trainer(TrainConfig.model_validate(yaml.safe_load(open("tiny.yaml"))))
+train_step, state = training.train_step, training.state
 arguments = {
-    "learns": (take_steps, *training.take_from()(1), training.keys, np.int32(1), np.int32(1)),
-    "judges": (evaluate, *training.data.test.take(np.arange(32)), np.ones(32, bool)),
+    "learns": (take_steps, *training.next_batches(1), training.keys, np.int32(1), np.int32(1)),
+    "judges": (evaluate_batch, *training.data.test.take(np.arange(32)), np.ones(32, bool)),
 }
 program, *others = arguments[sys.argv[1]]
-print(program.lower(learner, state, *training.devices.everywhere(others)).compile().as_text())
+print(program.lower(train_step, state, *training.mesh.replicate(others)).compile().as_text())
 """
 
 
@@ -176,8 +176,8 @@ def test_sigterm_ends_a_process_that_has_joined_and_not_begun(tmp_path):
     program = f"""
 import os, signal
 from jconv.train.config import Distributed
-from jconv.train.distributed import join
-join({where})
+from jconv.train.distributed import initialize_distributed
+initialize_distributed({where})
 os.kill(os.getpid(), signal.SIGTERM)
 """
     process = started(tmp_path, ["-c", program], devices=1)
@@ -190,7 +190,7 @@ def test_a_process_is_known_by_its_environment_before_its_config(monkeypatch):
     monkeypatch.setattr("jax.distributed.initialize", lambda *words, **_: asked.append(words))
     config = Distributed(coordinator="10.0.0.1:1234", processes=2, process=0)
     monkeypatch.setenv("JAX_PROCESS_ID", "1")
-    join(config)
+    initialize_distributed(config)
     assert asked == [("10.0.0.1:1234", 2, 1)]
     assert config.model_dump() == {"coordinator": "10.0.0.1:1234", "processes": 2}
 

@@ -10,14 +10,14 @@ import jconv
 from jconv.data import batch_indices, load_digits
 from jconv.models import ParallelNet
 from jconv.train.losses import cross_entropy, mean_squared_error
-from jconv.train.step import Learner
+from jconv.train.step import TrainStep
 
 
 def make_step(model, optimizer, loss):
     """Return the compiled step, the initial state, and a function from state to model."""
-    learner, state = Learner.of([model], optimizer, loss=loss, classes=10)
-    step = jax.jit(lambda state, x, y: learner.step(state, x, y, jax.random.key(0)))
-    return step, state, learner.model
+    train_step, state = TrainStep.create([model], optimizer, loss=loss, classes=10)
+    step = jax.jit(lambda state, x, y: train_step(state, x, y, jax.random.key(0)))
+    return step, state, train_step.model
 
 
 def test_linear_layer_takes_the_analytic_gradient_step(rng):
@@ -59,11 +59,11 @@ def test_training_lowers_the_loss_and_changes_every_parameter():
     data = load_digits().train
     model = ParallelNet(rngs=nnx.Rngs(0))
     step, state, _ = make_step(model, optax.adam(3e-3), cross_entropy)
-    before = jax.tree.map(np.asarray, state.parameters)
+    before = jax.tree.map(np.asarray, state.params)
     losses = []
     for _, indices in zip(range(40), batch_indices(len(data), 64, seed=0), strict=False):
         state, metrics = step(state, *data.take(indices))
         losses.append(float(metrics["loss"]))
-    changes = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), before, state.parameters)
+    changes = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), before, state.params)
     assert min(jax.tree.leaves(changes)) > 1e-3
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])

@@ -22,10 +22,10 @@ from tensorboardX.proto.event_pb2 import SessionLog
 from jconv.cli import main
 from jconv.train import RunFailed, TrainConfig, checkpoint, loop, resume, train
 from jconv.train.log import rewind
+from jconv.train.nonfinite import locate_nonfinite
 from jconv.train.run_folder import RunBusy, locked
-from jconv.train.signals import CutShort
-from jconv.train.step import first_bad_layer
-from jconv.train.trainer import Training
+from jconv.train.signals import EvaluationInterrupted
+from jconv.train.trainer import Trainer
 
 CONFIG = {
     "name": "tiny",
@@ -86,8 +86,8 @@ def ended(runs, monkeypatch, step, **changes):
 def test_a_run_goes_on_with_the_same_bits(step, whole, tmp_path, monkeypatch):
     run = ended(tmp_path, monkeypatch, step)
     told = []
-    resume(run, tell=told.append)
-    assert told == [f"goes on after step {(step - 1) // 10 * 10} of 40"]
+    resume(run, notify=told.append)
+    assert told == [f"continues after step {(step - 1) // 10 * 10} of 40"]
     assert_same_bits(run, whole)
 
 
@@ -103,22 +103,22 @@ def test_all_that_a_state_may_hold_goes_on_with_the_same_bits(tmp_path, monkeypa
     }
     whole, _ = train(config(**changes), runs=tmp_path / "whole")
     run = ended(tmp_path, monkeypatch, 26, **changes)
-    resume(run, tell=lambda _: None)
+    resume(run, notify=lambda _: None)
     assert_same_bits(run, whole)
 
 
-EARLY = {"early_stopping": {"patience": 1, "least": 10.0}, "steps": 60}
+EARLY = {"early_stopping": {"patience": 1, "min_delta": 10.0}, "steps": 60}
 
 
 @pytest.mark.parametrize("changes", [{"steps": 25}, EARLY], ids=["at the end", "stopped early"])
 def test_a_run_that_ended_while_it_was_judged(changes, tmp_path, monkeypatch):
     whole, figures = train(config(**changes), runs=tmp_path / "whole")
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_final_figures", fail)
+        patch.setattr(loop, "_final_metrics", fail)
         with pytest.raises(RunFailed):
             train(config(**changes), runs=tmp_path)
     run = tmp_path / "tiny"
-    _, summary = resume(run, tell=lambda _: None)
+    _, summary = resume(run, notify=lambda _: None)
     assert_same_bits(run, whole)
     assert summary.keys() == figures.keys() - {"first_call_seconds"}
 
@@ -139,7 +139,7 @@ def test_what_a_kill_left_half_written_is_dropped(whole, tmp_path, monkeypatch):
     (run / "kernels" / "000030.npz").write_bytes(b"PK")
     (run / "checkpoints" / "000030.orbax-checkpoint-tmp").mkdir()
     (run / "summary.json").unlink()
-    resume(run, tell=lambda _: None)
+    resume(run, notify=lambda _: None)
     assert_same_bits(run, whole)
 
 
@@ -175,19 +175,19 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_taken(
             else:
                 path.write_bytes(bytes(255 - byte for byte in content))
     told = []
-    resume(run, tell=told.append)
+    resume(run, notify=told.append)
     assert told[0].startswith("the checkpoint of step 20 cannot be read")
-    assert told[1] == "goes on after step 10 of 40"
+    assert told[1] == "continues after step 10 of 40"
     assert_same_bits(run, whole)
 
 
 def test_a_damaged_fact_is_told_and_the_checkpoint_before_taken(whole, tmp_path, monkeypatch):
     run = ended(tmp_path, monkeypatch, 29)
-    file = run / "checkpoints" / "000020" / "facts" / "metadata"
+    file = run / "checkpoints" / "000020" / "metadata" / "metadata"
     file.write_text(file.read_text().replace('"tiny"', '"tinz"'))
     told = []
-    resume(run, tell=told.append)
-    assert "step 20 cannot be read (what it holds is not what was saved)" in told[0]
+    resume(run, notify=told.append)
+    assert "step 20 cannot be read (its content is not what was saved)" in told[0]
     assert_same_bits(run, whole)
 
 
@@ -198,17 +198,17 @@ def test_a_checkpoint_that_another_process_cannot_read_is_taken_by_none(
     others = iter([False, True])  # the facts of step 20, its state
     monkeypatch.setattr(checkpoint, "any_process", lambda says: says or next(others, False))
     told = []
-    resume(run, tell=told.append)
+    resume(run, notify=told.append)
     assert "step 20 cannot be read (another process cannot read it)" in told[0]
     assert_same_bits(run, whole)
 
 
 def test_sigterm_while_the_first_program_is_compiled(whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "try_evaluation", lambda _: signal.raise_signal(signal.SIGTERM))
+        patch.setattr(Trainer, "compile_evaluation", lambda _: signal.raise_signal(signal.SIGTERM))
         run, summary = train(config(), runs=tmp_path)
     assert (summary["status"], summary["steps"]) == ("interrupted", 0)
-    resume(run, tell=lambda _: None)
+    resume(run, notify=lambda _: None)
     assert_same_bits(run, whole)
 
 
@@ -223,7 +223,7 @@ def test_a_run_can_be_gone_on_with_once_all_that_began_it_is_there(tmp_path, mon
 def test_tensorboard_leaves_out_what_was_killed_before_its_first_checkpoint(tmp_path, monkeypatch):
     run = ended(tmp_path, monkeypatch, 5)
     before = set((run / "tensorboard").iterdir())
-    resume(run, tell=lambda _: None)
+    resume(run, notify=lambda _: None)
     (new,) = set((run / "tensorboard").iterdir()) - before
     starts = [e.step for e in events(new) if e.session_log.status == SessionLog.START]
     assert starts == [1]
@@ -245,14 +245,14 @@ def test_a_changed_config_is_refused_with_the_difference(
     (run / "config.yaml").write_text(yaml.safe_dump(content))
     before = (run / "metrics.jsonl").read_bytes()
     with pytest.raises(ValueError, match=told):
-        resume(run, tell=lambda _: None)
+        resume(run, notify=lambda _: None)
     assert (run / "metrics.jsonl").read_bytes() == before
     assert not list((run / "checkpoints").glob("*.unreadable"))
 
 
 def test_what_cannot_be_resumed(whole, tmp_path, capsys):
     assert main(["resume", str(whole)]) == 2
-    assert "is finished: there is nothing left to do" in capsys.readouterr().err
+    assert "is finished: no step remains to be taken" in capsys.readouterr().err
     assert main(["resume", str(tmp_path)]) == 2
     assert "`RUN` must be the folder of a run" in capsys.readouterr().err
 
@@ -264,7 +264,7 @@ def test_two_processes_do_not_write_one_run(tmp_path, monkeypatch):
             with pytest.raises(RunBusy, match="is being written by another process"):
                 act()
     assert (run / "kernels" / "000010.npz").exists()
-    resume(run, tell=lambda _: None)
+    resume(run, notify=lambda _: None)
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["each step logged", "every 5 steps"])
@@ -285,19 +285,19 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(at_once, tmp_path, 
 
 @pytest.mark.parametrize("spoilt", ["blocks.0.branches.1.kernel", "dense.kernel"])
 def test_a_parameter_that_went_bad_is_named(spoilt):
-    training = Training(config())
+    training = Trainer(config())
     batch = training.data.train.take(np.arange(8))
-    for path, parameter in nnx.to_flat_state(training.state.parameters):
+    for path, parameter in nnx.to_flat_state(training.state.params):
         if ".".join(map(str, path)) == spoilt:
             parameter[...] = parameter[...].at[0].set(np.inf)
-    told = first_bad_layer(training.learner, training.state, batch.inputs, batch.targets)
-    assert re.match(rf"{spoilt} has \d+ of \d+ numbers", told)
+    told = locate_nonfinite(training.train_step, training.state, batch.inputs, batch.targets)
+    assert re.match(rf"{spoilt} has \d+ non-finite values of \d+", told)
 
 
 def test_the_layer_that_went_bad_is_named(tmp_path):
     """Steps so long that products of the second layer are beyond float32."""
     rates = {"kind": "sgd", "learning_rate": 1e30}
-    with pytest.raises(RunFailed, match=r"step \d+ was not taken: what dense makes has"):
+    with pytest.raises(RunFailed, match=r"step \d+ was not taken: the output of dense has"):
         train(config(optimizer=rates), runs=tmp_path)
 
 
@@ -343,7 +343,7 @@ def test_sigterm_saves_and_exits_with_0(tmp_path):
     "evaluation, at", [(1, 20), (2, 40), (3, 40), (4, 40)], ids=["amid", "last", "final", "test"]
 )
 def test_sigterm_does_not_wait_for_an_evaluation(evaluation, at, whole, tmp_path, monkeypatch):
-    figures, begun = Training.figures, []
+    figures, begun = Trainer.evaluate, []
 
     def asked_to_end(*args):
         begun.append(args)
@@ -352,7 +352,7 @@ def test_sigterm_does_not_wait_for_an_evaluation(evaluation, at, whole, tmp_path
         return figures(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "figures", asked_to_end)
+        patch.setattr(Trainer, "evaluate", asked_to_end)
         run, summary = train(config(), runs=tmp_path)
     assert len(begun) == evaluation  # and none after it
     assert (summary["status"], summary["signal"], summary["steps"]) == (
@@ -363,28 +363,28 @@ def test_sigterm_does_not_wait_for_an_evaluation(evaluation, at, whole, tmp_path
     assert "test_loss" not in summary
     assert (run / "checkpoints" / f"{at:06d}").is_dir()
     assert logged(run) == logged(whole)[: -1 if evaluation == 2 else 4 if at == 20 else None]
-    resume(run, tell=lambda _: None)
+    resume(run, notify=lambda _: None)
     assert_same_bits(run, whole)
 
 
 def test_an_evaluation_that_is_cut_short_twice(whole, tmp_path, monkeypatch):
-    figures = Training.figures
+    figures = Trainer.evaluate
 
     def asked_to_end(*args):
         signal.raise_signal(signal.SIGTERM)
         return figures(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "figures", asked_to_end)
+        patch.setattr(Trainer, "evaluate", asked_to_end)
         run, _ = train(config(), runs=tmp_path)
-        _, summary = resume(run, tell=lambda _: None)
+        _, summary = resume(run, notify=lambda _: None)
     assert (summary["status"], summary["steps"]) == ("interrupted", 20)
     with monkeypatch.context() as patch:  # the evaluation is made up for, and lost again
         at_step(patch, 25, fail)
         with pytest.raises(RunFailed):
-            resume(run, tell=lambda _: None)
+            resume(run, notify=lambda _: None)
     assert logged(run)[-1].keys() == logged(whole)[-1].keys()
-    resume(run, tell=lambda _: None)
+    resume(run, notify=lambda _: None)
     assert_same_bits(run, whole)
 
 
@@ -392,21 +392,21 @@ def test_an_evaluation_that_is_cut_short_twice(whole, tmp_path, monkeypatch):
 def test_the_best_checkpoint_stays_besides_the_newest(when, tmp_path, monkeypatch):
     changes = {"steps": 60, "checkpoints": {"every": 10, "keep": 1}}
 
-    cuts = [CutShort] if when == "while it was judged" else []
+    cuts = [EvaluationInterrupted] if when == "while it was judged" else []
 
     def figures(self, split, asked):
         if cuts and self.step == 20:
             raise cuts.pop()
         return {"loss": np.array(0.1 if self.step == 20 else 1.0)}
 
-    monkeypatch.setattr(Training, "figures", figures)
+    monkeypatch.setattr(Trainer, "evaluate", figures)
     with monkeypatch.context() as patch, contextlib.suppress(RunFailed):
         if when == "later":
             at_step(patch, 45, fail)
         train(config(**changes), runs=tmp_path)
     run = tmp_path / "tiny"
     if when != "never":
-        resume(run, tell=lambda _: None)
+        resume(run, notify=lambda _: None)
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"000020", "000060"}
 
 
@@ -418,7 +418,7 @@ def test_a_checkpoint_of_other_arrays_is_refused_and_stays(whole, tmp_path, monk
         with pytest.raises(ValueError, match="step 20 holds other arrays"):
             resume(run)
     assert logged(run) == before
-    resume(run, tell=lambda _: None)
+    resume(run, notify=lambda _: None)
     assert_same_bits(run, whole)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from jconv.data import Examples
 from jconv.train import TrainConfig, resume, train
-from jconv.train.trainer import Training
+from jconv.train.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def logged(run):
 
 def test_what_is_read_as_it_is_needed_makes_the_run_of_what_is_in_memory(pictures, tmp_path):
     small = config(pictures, memory=1)
-    assert not isinstance(Training(small).data.train, Examples)
+    assert not isinstance(Trainer(small).data.train, Examples)
     read, summary = train(small, runs=tmp_path / "read")
     held, _ = train(config(pictures, memory=100), runs=tmp_path / "held")
     for ours, theirs in zip(logged(read), logged(held), strict=True):
@@ -63,8 +63,8 @@ def test_a_run_that_reads_goes_on_with_the_same_bits(pictures, tmp_path):
     (run / "summary.json").unlink()
     shutil.rmtree(run / "checkpoints" / "000012")
     told = []
-    resume(run, tell=told.append)
-    assert told == ["goes on after step 6 of 12"]
+    resume(run, notify=told.append)
+    assert told == ["continues after step 6 of 12"]
     assert logged(run) == logged(whole)
 
 

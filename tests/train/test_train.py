@@ -22,7 +22,7 @@ from jconv.train.log import RunLog
 from jconv.train.optimizer import build_schedule
 from jconv.train.run_folder import RunExists
 from jconv.train.tensorboard import EventFile
-from jconv.train.trainer import Training
+from jconv.train.trainer import Trainer
 
 
 def config(**changes):
@@ -115,15 +115,15 @@ def test_tensorboard_has_scalars_images_and_histograms(finished):
 
 def test_the_checkpoint_holds_model_and_optimizer(finished):
     run, summary = finished
-    training = Training(config(seed=5))
-    with training.checkpoints(run) as checkpoints:
+    training = Trainer(config(seed=5))
+    with training.open_checkpoints(run) as checkpoints:
         step, state, facts = checkpoints.restore_newest(training.state)
     assert step == 40 and facts["config"]["steps"] == 40
     kernels = arrays(run / "kernels" / "000040.npz")
-    model = training.learner.model(state)
+    model = training.train_step.model(state)
     np.testing.assert_array_equal(model.dense.kernel[...], kernels["dense.kernel"])
     assert (
-        int(optax.tree.get(state.rule, "count", filtering=lambda path, _: "Adam" in str(path)))
+        int(optax.tree.get(state.opt_state, "count", filtering=lambda path, _: "Adam" in str(path)))
         == 40
     )
     test = load_digits().test
@@ -132,8 +132,8 @@ def test_the_checkpoint_holds_model_and_optimizer(finished):
 
 
 def test_a_checkpoint_round_trip_is_bit_equal_random_streams_too(tmp_path):
-    one, other = Training(config()), Training(config(seed=1))
-    with one.checkpoints(tmp_path) as checkpoints:
+    one, other = Trainer(config()), Trainer(config(seed=1))
+    with one.open_checkpoints(tmp_path) as checkpoints:
         checkpoints.save(3, one.state, {})
         step, state, facts = checkpoints.restore_newest(other.state)
     assert (step, facts) == (3, {})

@@ -1,6 +1,6 @@
-"""The config of a run: everything that may stand in a YAML file, declared once.
+"""The config of a run: every key of a YAML file with its type and default, declared once.
 
-`kind` says which of several a section is. Every default is written here and nowhere else.
+The key `kind` selects one of several section types.
 """
 
 from jconv.train.config.data import Data as Data
@@ -19,7 +19,6 @@ from jconv.train.config.learning import AdamW as AdamW
 from jconv.train.config.learning import Augment as Augment
 from jconv.train.config.learning import Constant as Constant
 from jconv.train.config.learning import Cosine as Cosine
-from jconv.train.config.learning import Decaying as Decaying
 from jconv.train.config.learning import EarlyStopping as EarlyStopping
 from jconv.train.config.learning import Lamb as Lamb
 from jconv.train.config.learning import Lion as Lion
@@ -29,6 +28,7 @@ from jconv.train.config.learning import Optimizer as Optimizer
 from jconv.train.config.learning import Schedule as Schedule
 from jconv.train.config.learning import Sgd as Sgd
 from jconv.train.config.learning import StepDecay as StepDecay
+from jconv.train.config.learning import WeightDecay as WeightDecay
 from jconv.train.config.model import ConvModel as ConvModel
 from jconv.train.config.model import Model as Model
 from jconv.train.config.model import ParallelBlockModel as ParallelBlockModel

@@ -1,4 +1,4 @@
-"""Where it runs: on how many devices, in how many processes."""
+"""Config of the devices and processes of a run."""
 
 from typing import Annotated
 
@@ -8,21 +8,21 @@ from jconv.train.config.section import Count, Int, Section
 
 
 class Mesh(Section):
-    """Devices in a grid: the images of a batch are spread over `data`, the rows of each over
-    `height`."""
+    """A grid of devices: `data` shards the images of a batch, `height` the rows of each image."""
 
     data: Count = 1
     height: Count = 1
 
 
 class Distributed(Section):
-    """This process among several, each with devices of its own.
+    """One of several processes of a run, each with its own devices.
 
-    `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID` come before what is said
-    here; what neither says is found out from the cluster (Slurm, Open MPI, TPU pods, Kubernetes).
+    The environment variables `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID`
+    take precedence. Missing values are detected from the cluster (Slurm, Open MPI, TPU pods,
+    Kubernetes).
     """
 
     coordinator: Annotated[str, Field(pattern=r"^[^\s:/]+:[0-9]+$")] | None = None  # HOST:PORT
     processes: Count | None = None
-    # It is not written down: the config of a run is that of all its processes.
+    # Excluded from config.yaml, which all processes of a run share.
     process: Annotated[Int, Field(ge=0)] | None = Field(default=None, exclude=True)

@@ -1,6 +1,6 @@
-"""How it learns: the rule of the updates, the learning rate, what is done to images on the way."""
+"""Config of the optimization: optimizer, learning-rate schedule, augmentation, early stopping."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -9,23 +9,25 @@ from jconv.train.config.section import Count, Int, Positive, Real, Section, Shar
 Decay = Annotated[Real, Field(ge=0)]
 
 
-class Decaying(Section):
-    """Weights shrink a little in each step, beside what the gradient asks for."""
+class WeightDecay(Section):
+    """An optimizer with weight decay, on kernels only or also on biases, scales and offsets."""
+
+    renamed: ClassVar = {"decays": "weight_decay_on"}
 
     weight_decay: Decay = 1e-4
-    decays: Literal["kernels", "all"] = "kernels"  # biases, scales and offsets too, or not
+    weight_decay_on: Literal["kernels", "all"] = "kernels"
 
 
 class Sgd(Section):
-    """`W - learning_rate * dL/dW`, with momentum if asked for."""
+    """Gradient descent, `W - learning_rate * dL/dW`, with optional momentum."""
 
     kind: Literal["sgd"] = "sgd"
     learning_rate: Positive = 0.1
     momentum: Share = 0.0
 
 
-class Momentum(Decaying):
-    """Steps along a running sum of gradients: Polyak (1964), looking ahead as Nesterov (1983)."""
+class Momentum(WeightDecay):
+    """Gradient descent with momentum (Polyak, 1964), by default in Nesterov's form (1983)."""
 
     kind: Literal["momentum"] = "momentum"
     learning_rate: Positive = 0.05
@@ -35,7 +37,7 @@ class Momentum(Decaying):
 
 
 class Adam(Section):
-    """Kingma & Ba (2014)."""
+    """Adam: Kingma & Ba (2014)."""
 
     kind: Literal["adam"] = "adam"
     learning_rate: Positive = 1e-3
@@ -43,7 +45,7 @@ class Adam(Section):
     b2: Share = 0.999
 
 
-class AdamW(Decaying):
+class AdamW(WeightDecay):
     """Adam with decoupled weight decay: Loshchilov & Hutter (2017)."""
 
     kind: Literal["adamw"] = "adamw"
@@ -52,8 +54,8 @@ class AdamW(Decaying):
     b2: Share = 0.999
 
 
-class Lion(Decaying):
-    """Steps of the sign alone, a third to a tenth of Adam's: Chen et al. (2023)."""
+class Lion(WeightDecay):
+    """Sign-based updates, with a third to a tenth of Adam's learning rate: Chen et al. (2023)."""
 
     kind: Literal["lion"] = "lion"
     learning_rate: Positive = 1e-4
@@ -62,8 +64,8 @@ class Lion(Decaying):
     weight_decay: Decay = 1e-3
 
 
-class Lamb(Decaying):
-    """Adam, each layer's step in proportion to its weights: You et al. (2019)."""
+class Lamb(WeightDecay):
+    """Adam with each layer's update scaled by the norm of its weights: You et al. (2019)."""
 
     kind: Literal["lamb"] = "lamb"
     learning_rate: Positive = 2e-3
@@ -72,21 +74,21 @@ class Lamb(Decaying):
 
 
 class Constant(Section):
-    """A linear warm-up, if asked for, then the same learning rate throughout."""
+    """Optional linear warm-up, then a constant learning rate."""
 
     kind: Literal["constant"] = "constant"
     warmup_steps: Annotated[Int, Field(ge=0)] = 0
 
 
 class Cosine(Section):
-    """Linear warm-up, then half a cosine down to nothing at the last step."""
+    """Optional linear warm-up, then a cosine decay to zero at the last step."""
 
     kind: Literal["cosine"] = "cosine"
     warmup_steps: Annotated[Int, Field(ge=0)] = 0
 
 
 class StepDecay(Section):
-    """Linear warm-up, then the learning rate, times a factor after every so many steps."""
+    """Optional linear warm-up, then multiplication by `factor` after every `every` steps."""
 
     kind: Literal["step"] = "step"
     every: Count
@@ -95,29 +97,34 @@ class StepDecay(Section):
 
 
 class OneCycle(Section):
-    """Half a cosine up to the learning rate, and another down to nearly nothing at the last step:
-    Smith & Topin (2018)."""
+    """A cosine rise to the learning rate, then a cosine decay: Smith & Topin (2018)."""
+
+    renamed: ClassVar = {"rise": "pct_start"}
 
     kind: Literal["one_cycle"] = "one_cycle"
-    rise: Annotated[Real, Field(gt=0, lt=1)] = 0.3  # share of the steps
-    start: Annotated[Real, Field(gt=0, le=1)] = 0.04  # of the learning rate
-    end: Annotated[Real, Field(gt=0, le=1)] = 4e-6  # of the learning rate
+    pct_start: Annotated[Real, Field(gt=0, lt=1)] = 0.3  # share of the steps that rise
+    start: Annotated[Real, Field(gt=0, le=1)] = 0.04  # first value, relative to the learning rate
+    end: Annotated[Real, Field(gt=0, le=1)] = 4e-6  # last value, relative to the learning rate
 
 
 class Augment(Section):
-    """What is done at random to the images of a step, on the device."""
+    """Random augmentation of the images of a step, computed on the device."""
 
-    shift: Annotated[Int, Field(ge=0, le=64)] = 0  # pixels by which images are moved
-    flip: bool = False  # left and right exchanged, of half of the images
-    cutout: Annotated[Int, Field(ge=0, le=256)] = 0  # side of a square made zero; DeVries (2017)
+    shift: Annotated[Int, Field(ge=0, le=64)] = 0  # largest shift in rows and columns, in pixels
+    flip: bool = False  # mirror half of the images horizontally
+    cutout: Annotated[Int, Field(ge=0, le=256)] = (
+        0  # side of a zeroed square, in pixels; DeVries (2017)
+    )
     mixup: Annotated[Real, Field(ge=0, le=10)] = 0.0  # alpha of Zhang et al. (2017)
 
 
 class EarlyStopping(Section):
-    """Ends a run whose validation loss has not improved for so many evaluations."""
+    """Stops a run whose validation loss has not improved for `patience` evaluations."""
+
+    renamed: ClassVar = {"least": "min_delta"}
 
     patience: Count
-    least: Annotated[Real, Field(ge=0)] = 0.0  # by which it must improve to count
+    min_delta: Annotated[Real, Field(ge=0)] = 0.0  # smallest decrease that is an improvement
 
 
 Optimizer = Annotated[Sgd | Momentum | Adam | AdamW | Lion | Lamb, Field(discriminator="kind")]

@@ -1,4 +1,4 @@
-"""Reading a config file: every problem in it is told at once, with what would be right."""
+"""Loading of config files, which reports all problems of a file at once."""
 
 import difflib
 import re
@@ -13,26 +13,27 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from yaml.composer import ComposerError
 
-MOST_BYTES = 1_000_000
-MOST_ALIASES = 20
+MAX_BYTES = 1_000_000
+MAX_ALIASES = 20
 
 SectionType = TypeVar("SectionType", bound=BaseModel)
 
 
 class ConfigError(ValueError):
-    """What is wrong with a config file, in words for the person who wrote it."""
+    """A config file with problems, all of which the message lists."""
 
 
 def load_config(path: Path | str, *schemas: type[SectionType], **defaults: Any) -> SectionType:
-    """Reads and checks a YAML file.
+    """Load and validate a YAML file.
 
     Args:
       path: the file.
-      *schemas: what it may be; with several, the one whose required keys the file has most of.
-      **defaults: values for keys that the file does not have.
+      *schemas: the types that the file may hold; of several, the one with the most required keys
+        present is used.
+      **defaults: values of keys that the file lacks.
 
     Raises:
-      ConfigError: listing all problems: path in the file, what is allowed, what was received.
+      ConfigError: with all problems: key, allowed values, received value.
     """
     content = read_yaml(Path(path))
     schema = max(schemas, key=lambda s: sum(key in content for key in _required(s)))
@@ -44,41 +45,41 @@ def load_config(path: Path | str, *schemas: type[SectionType], **defaults: Any) 
 
 
 def run_name(path: Path) -> str:
-    """What a run is called after its file, without what should not stand in a folder's name."""
+    """Return the name of a run from its file, with only characters that suit a folder's name."""
     return re.sub(r"[^\w.-]+", "_", path.stem).lstrip("._-") or "run"
 
 
 def read_yaml(path: Path) -> dict:
-    """The mapping in a YAML file.
+    """Return the mapping in a YAML file.
 
     Raises:
-      ConfigError: where there is no such file, or no mapping in it.
+      ConfigError: if the file cannot be read, or holds no mapping.
     """
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
-            raise ConfigError(f"{path}: is not a file, but a pipe or a device.")
-        if path.stat().st_size > MOST_BYTES:
+            raise ConfigError(f"{path}: must be a regular file. Received: a pipe or a device.")
+        if path.stat().st_size > MAX_BYTES:
             raise ConfigError(
-                f"{path}: must be a config of at most {MOST_BYTES:,} bytes. "
+                f"{path}: must be a config of at most {MAX_BYTES:,} bytes. "
                 f"Received: {path.stat().st_size:,} bytes."
             )
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file.{_nearest_file(path)}") from None
     except IsADirectoryError:
-        raise ConfigError(f"{path}: is a folder. Give one of the YAML files in it.") from None
+        raise ConfigError(f"{path}: is a folder. Pass one of the YAML files in it.") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not a text file (not UTF-8), so not YAML.") from None
+        raise ConfigError(f"{path}: is not a text file in UTF-8.") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from None
     try:
         content = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {_one_line(error)}") from None
-    except (ValueError, RecursionError) as error:  # a date that is none, a thousand brackets
-        raise ConfigError(f"{path}: holds what cannot be read: {error}.") from None
+        raise ConfigError(f"{path}: is not valid YAML: {_one_line(error)}") from None
+    except (ValueError, RecursionError) as error:  # an invalid date, or thousands of brackets
+        raise ConfigError(f"{path}: cannot be parsed: {error}.") from None
     if content is None:
-        raise ConfigError(f"{path}: is empty. configs/ has files to start from.")
+        raise ConfigError(f"{path}: is empty. Start from one of the files in configs/.")
     if not isinstance(content, dict):
         raise ConfigError(
             f"{path}: must hold keys and values, such as `steps: 100`. "
@@ -88,14 +89,14 @@ def read_yaml(path: Path) -> dict:
 
 
 def describe(error: ValidationError, schema: type[BaseModel]) -> str:
-    """All problems, a line or two each."""
+    """Return all problems of a validation error, one per line."""
     problems = [_problem(item, schema) for item in error.errors() if not _follows(item, error)]
     count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
     return "\n  ".join([count, *problems])
 
 
 def _follows(item: Mapping[str, Any], error: ValidationError) -> bool:
-    """Whether a list is called too short only because of what is wrong inside it."""
+    """Return whether a list counts as too short only because its items are invalid."""
     depth = len(item["loc"])
     return item["type"] == "too_short" and any(
         other["loc"][:depth] == item["loc"] and len(other["loc"]) > depth
@@ -108,10 +109,13 @@ def _problem(item: Mapping[str, Any], schema: type[BaseModel]) -> str:
     received = f"Received: {_short(item['input'])}."
     match item["type"]:
         case "extra_forbidden":
+            key = item["loc"][-1]
+            if section and key in getattr(section, "renamed", {}):
+                return f"{path}: has been renamed to `{section.renamed[key]}`. {received}"  # pyright: ignore
             known = list(section.model_fields) if section else []
-            return f"{path}: unknown key.{_nearest(item['loc'][-1], known)} Allowed: {known}."
+            return f"{path}: unknown key.{_nearest(key, known)} Allowed: {known}."
         case "missing":
-            return f"{path}: missing, and it has no default."
+            return f"{path}: missing. It has no default."
         case "union_tag_not_found":
             kinds = _kinds(section, item["loc"][-1])
             return f"{path}: needs a `kind`, one of {kinds}. {received}"
@@ -131,9 +135,9 @@ def _problem(item: Mapping[str, Any], schema: type[BaseModel]) -> str:
 
 
 def _locate(loc: tuple, schema: type[BaseModel]) -> tuple[str, type[BaseModel] | None]:
-    """A path as it stands in the file, and the section that its last key belongs to.
+    """Return a key's path as in the file, and the section to which its last part belongs.
 
-    Pydantic's path also names the member of a union, by its tag, and a mapping's keys.
+    Pydantic's location also contains the tag of a union's member, and marks the keys of mappings.
     """
     words, section, annotation = [], schema, schema
     for part in loc:
@@ -181,7 +185,7 @@ def _nearest(word, known: Iterable[str]) -> str:
 def _nearest_file(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
-        return f" There is no folder {folder} either."
+        return f" The folder {folder} does not exist."
     matches = difflib.get_close_matches(path.name, [p.name for p in folder.glob("*.y*ml")], n=1)
     return f" Did you mean {folder / matches[0]}?" if matches else ""
 
@@ -193,38 +197,38 @@ def _one_line(error: yaml.YAMLError) -> str:
 
 
 def _short(value) -> str:
-    # `reprlib` never walks all of a value: a few aliases in YAML can stand for billions of things.
+    # `reprlib` limits its recursion: a few aliases in YAML can expand to billions of values.
     text = reprlib.repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which a key that stands twice is an error, and so are very many aliases."""
+    """Safe YAML loader that rejects duplicate keys and large numbers of aliases."""
 
     aliases = 0
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
             self.aliases += 1
-            if self.aliases > MOST_ALIASES:  # a few dozen can stand for billions of things
+            if self.aliases > MAX_ALIASES:  # a few dozen can expand to billions of values
                 mark = self.peek_event().start_mark
-                problem = f"more than {MOST_ALIASES} aliases"
+                problem = f"more than {MAX_ALIASES} aliases"
                 raise ComposerError(None, None, problem, mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
-        seen = set()
+        keys = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, list | dict | set):
                 raise yaml.constructor.ConstructorError(
-                    None, None, "a key must be a word or a number", key_node.start_mark
+                    None, None, "a key must be a string or a number", key_node.start_mark
                 )
-            if key in seen:
+            if key in keys:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                    None, None, f"duplicate key {key!r}", key_node.start_mark
                 )
-            seen.add(key)
+            keys.add(key)
         return super().construct_mapping(node, deep)

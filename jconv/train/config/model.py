@@ -1,4 +1,4 @@
-"""What learns."""
+"""Config of the model."""
 
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 else:
     AlgorithmName = Literal["auto", *ALGORITHMS]
 
-Width = Annotated[Int, Field(ge=1, le=2**16)]  # channels of a layer
+Width = Annotated[Int, Field(ge=1, le=2**16)]  # output channels of a layer
 KernelSize = Annotated[Int, Field(ge=1, le=99)]
 Widths = Annotated[dict[KernelSize, Width], Field(min_length=1)]
 
@@ -25,7 +25,7 @@ class ParallelNetModel(Section):
         {1: 8, 3: 16, 5: 8},
         {1: 16, 3: 32, 5: 16},
     )
-    norm: bool = False  # a batch norm in every branch
+    norm: bool = False  # batch norm in every branch
     dropout: Share = 0.0
     algorithm: AlgorithmName = "auto"
 

@@ -1,4 +1,4 @@
-"""A whole run, and a network that is only looked at."""
+"""Config of a training run, and of a network that is only inspected."""
 
 from typing import Annotated, Literal
 
@@ -21,36 +21,36 @@ from jconv.train.config.section import Count, Int, Positive, Section, Seed, Shar
 
 
 class Log(Section):
-    """How often a run writes; in steps. The last step always counts."""
+    """Intervals of logging, in steps. The last step is always logged."""
 
-    every: Count = 10  # a line of metrics.jsonl
-    evaluate_every: Count = 100  # the validation split
-    kernels_every: Count = 100  # a file of kernels/
+    every: Count = 10  # steps between lines of metrics.jsonl
+    evaluate_every: Count = 100  # steps between evaluations of the validation split
+    kernels_every: Count = 100  # steps between files in kernels/
 
 
 class Checkpoints(Section):
-    """How often the state is saved, in steps, and how much of it is kept; the last step counts."""
+    """Interval of checkpoints, in steps, and how many are kept. The last step is always saved."""
 
     every: Count = 500
-    keep: Count = 2  # the newest; the best by validation loss is kept besides
+    keep: Count = 2  # newest checkpoints, in addition to the one with the lowest validation loss
 
 
 class TrainConfig(Section):
     """One training run: data, model, loss, optimizer, and what to log."""
 
     name: Annotated[str, Field(pattern=r"^[\w][\w.-]*$", max_length=100)] = "run"
-    seed: Seed = 0  # initial kernels, order, augmentation
-    replicates: Annotated[Int, Field(ge=1, le=1024)] = 1  # trained at once, each with its own seed
+    seed: Seed = 0  # initial parameters, order of examples, augmentation
+    replicates: Annotated[Int, Field(ge=1, le=1024)] = 1  # trained in parallel, a seed each
     data: Data
     model: Model
     loss: Literal["cross_entropy", "mse", "binary"] = "cross_entropy"
     label_smoothing: Share = 0.0
     optimizer: Optimizer = Adam()
     schedule: Schedule = Constant()
-    clip_norm: Positive | None = None  # of the gradient over all parameters
-    accumulate: Count = 1  # steps whose gradients make one update
-    ema: Share = 0.0  # decay of a running mean of weights and statistics, which is then evaluated
-    precision: Literal["float32", "bfloat16"] = "float32"  # of the layers; weights stay in float32
+    clip_norm: Positive | None = None  # largest norm of the gradient over all parameters
+    accumulate: Count = 1  # steps whose gradients are averaged for one update
+    ema: Share = 0.0  # decay of a moving average of the model, which is evaluated if > 0
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the layers; parameters are float32
     steps: Count
     batch_size: Count = 64
     augment: Augment = Augment()
@@ -69,45 +69,45 @@ class TrainConfig(Section):
 
     def _data_fits(self):
         if isinstance(self.data, FilteredPhotos):
-            where = "where `data.kind` is 'filtered_photos'"
+            where = "if `data.kind` is 'filtered_photos'"
             if self.loss != "mse":
                 yield f"`loss` must be 'mse' {where}"
             if self.augment != Augment():
-                yield f"`augment` must be left out {where}"
+                yield f"`augment` must be omitted {where}"
             size = KERNELS[self.data.kernel]().shape
             if not isinstance(self.model, ConvModel):
                 yield f"`model.kind` must be 'conv' {where}"
             elif self.model.kernel_size != size:
                 yield (
-                    f"`model.kernel_size` must be {list(size)}, that of `data.kernel`, "
-                    f"which is {self.data.kernel!r}"
+                    f"`model.kernel_size` must be {list(size)}, the size of `data.kernel` "
+                    f"{self.data.kernel!r}"
                 )
         elif not isinstance(self.model, ParallelNetModel):
-            yield f"`model.kind` must be 'parallel_net' where `data.kind` is {self.data.kind!r}"
+            yield f"`model.kind` must be 'parallel_net' if `data.kind` is {self.data.kind!r}"
         if self.label_smoothing and self.loss == "mse":
-            yield "`label_smoothing` must be 0 where `loss` is 'mse'"
+            yield "`label_smoothing` must be 0 if `loss` is 'mse'"
         if self.augment.mixup and self.loss == "mse":
-            yield "`augment.mixup` must be 0 where `loss` is 'mse'"
+            yield "`augment.mixup` must be 0 if `loss` is 'mse'"
 
     def _steps_fit(self):
         warmup = getattr(self.schedule, "warmup_steps", 0)
         if warmup >= self.steps and (warmup or isinstance(self.schedule, Cosine)):
-            yield "`schedule.warmup_steps` must be below `steps`"
+            yield "`schedule.warmup_steps` must be less than `steps`"
         if self.steps % self.accumulate:
-            yield "`steps` must be a multiple of `accumulate`: the last would update nothing"
+            yield "`steps` must be a multiple of `accumulate`, or the last steps have no effect"
         if 0 < warmup <= self.accumulate != 1:
-            yield "`schedule.warmup_steps` must be 0, or more than `accumulate`"
+            yield "`schedule.warmup_steps` must be 0 or greater than `accumulate`"
 
     def _devices_fit(self):
         if self.batch_size % self.mesh.data:
             yield f"`batch_size` must be a multiple of `mesh.data`, {self.mesh.data}"
         if self.replicates > 1 and self.mesh != Mesh():
-            yield "`replicates` must be 1 on a `mesh`: run a sweep over seeds instead"
+            yield "`replicates` must be 1 with a `mesh`. Run a sweep over seeds instead"
 
 
 class NetworkConfig(Section):
-    """A network on an input of a given shape, to look at and not to train."""
+    """A network and the shape of its input, for inspection without training."""
 
     input_shape: tuple[Count, Count, Count]  # rows, columns, channels
     model: Model
-    outputs: Count = 10  # classes, where the network ends in them
+    outputs: Count = 10  # classes, if the network is a classifier

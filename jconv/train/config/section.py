@@ -1,12 +1,12 @@
-"""What the sections of a config are made of."""
+"""The base class of config sections, and the types of their values."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _no_bool(value: Any) -> Any:
-    # YAML reads `yes` and `on` as True, and Python takes True for 1.
+    # YAML reads `yes` and `on` as True, which Python accepts as the number 1.
     if isinstance(value, bool):
         raise ValueError("must be a number")
     return value
@@ -21,6 +21,11 @@ Positive = Annotated[Real, Field(gt=0)]
 
 
 class Section(BaseModel):
-    """A part of a config: what it does not name is an error, and it never changes."""
+    """An immutable section of a config, in which an unknown key is an error.
 
+    Attributes:
+      renamed: former keys and their present names, for the error that such a key gives.
+    """
+
+    renamed: ClassVar[dict[str, str]] = {}
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

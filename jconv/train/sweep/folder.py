@@ -30,7 +30,7 @@ from jconv.train.config import FilteredPhotos, TrainConfig
 from jconv.train.config.loading import ConfigError, describe, load_config
 from jconv.train.config.section import Count, Section
 from jconv.train.loop import RunFailed, resume, train
-from jconv.train.mesh import Devices
+from jconv.train.mesh import DeviceMesh
 from jconv.train.sweep.axes import (
     MOST_POINTS,
     Axis,
@@ -257,7 +257,7 @@ class _Fits:
                 f"`batch_size` must be at most the number of training examples, {examples}. "
                 f"Received: {config.batch_size}."
             )
-        Devices(config.mesh)
+        DeviceMesh(config.mesh)
         key += config.model.model_dump_json()
         if key not in self._seen:
             nnx.eval_shape(lambda: build_model(config.model, shape, outputs, nnx.Rngs(0)))
@@ -377,7 +377,7 @@ def _carried_out(
     run = folder / point.name
     try:
         if (run / "config.yaml").is_file():
-            resume(run, tell=tell)
+            resume(run, notify=tell)
         else:  # also where a kill left a folder without one
             _begun(config, point, folder)
     except RunFailed as error:
