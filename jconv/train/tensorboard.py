@@ -2,15 +2,16 @@
 
 import io
 import os
+import socket
 import time
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from tensorboardX import summary
-from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore  # created at import
 from tensorboardX.proto.summary_pb2 import HistogramProto, Summary  # pyright: ignore
+from tensorboardX.record_writer import RecordWriter
 
 RGB = 3  # the colour space's number in TensorBoard's protocol
 BINS = 64  # of a histogram
@@ -20,8 +21,9 @@ FLUSH_INTERVAL = 10.0  # seconds
 class EventFile:
     """A TensorBoard event file of this process, beside those of earlier processes of the run.
 
-    Each call writes in the calling thread. The writer of tensorboardX uses a thread of its own,
-    which blocks forever on a full disk.
+    Each call writes in the calling thread. tensorboardX's `EventFileWriter` uses a thread of its
+    own, which blocks forever on a full disk. Its `EventsWriter` leaves the file open if the last
+    write fails, which Python 3.13 reports as a second error.
 
     Args:
       folder: the folder in which the file is created.
@@ -32,8 +34,10 @@ class EventFile:
     def __init__(self, folder: Path, start: int = 0):
         folder.mkdir(exist_ok=True)
         resumed = any(folder.iterdir())
-        self._writer = EventsWriter(str(folder / "events"), f".{os.getpid()}.{start}")
+        origin = f"{int(time.time())}.{socket.gethostname()}.{os.getpid()}.{start}"
+        self._records = RecordWriter(str(folder / f"events.out.tfevents.{origin}"))
         self._flushed = time.monotonic()
+        self._add(0, file_version="brain.Event:2")
         if resumed:
             self._add(start + 1, session_log=SessionLog(status=SessionLog.START))
 
@@ -70,11 +74,12 @@ class EventFile:
         self._add(step, summary=Summary(value=[Summary.Value(tag=name, histo=histogram)]))
 
     def close(self) -> None:
-        """Write buffered events and close the file."""
-        self._writer.close()
+        """Write buffered events and close the file, also if the disk is full."""
+        self._records.close()
 
     def _add(self, step: int, **content) -> None:
-        self._writer.write_event(Event(wall_time=time.time(), step=step, **content))
+        event = Event(wall_time=time.time(), step=step, **content)
+        self._records.write(event.SerializeToString())
         if time.monotonic() - self._flushed > FLUSH_INTERVAL:
-            self._writer.flush()
+            self._records.flush()
             self._flushed = time.monotonic()

@@ -1,4 +1,4 @@
-"""Bad configs: every problem at once, each with its path, what is allowed, and what came."""
+"""Errors of config files: all problems at once, each with key, allowed and received values."""
 
 import pytest
 import yaml
@@ -8,7 +8,7 @@ from jconv.train import ConfigError, NetworkConfig, TrainConfig, load_config
 GOOD = {"data": {"kind": "digits"}, "model": {"kind": "parallel_net"}, "steps": 5}
 
 
-def problems(tmp_path, content):
+def load_error(tmp_path, content):
     path = tmp_path / "config.yaml"
     path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
     with pytest.raises(ConfigError) as error:
@@ -51,11 +51,11 @@ def problems(tmp_path, content):
         ({"model": {"kind": "parallel_net", "algorithm": "xlaa"}},
          "model.algorithm: must be 'auto', 'xla', 'direct', 'im2col', 'winograd', 'fft', "
          "'overlap_add', 'phases' or 'split'. Did you mean `xla`?"),
-        ({"model": {"kind": "conv"}}, "`model.kind` must be 'parallel_net' where `data.kind`"),
+        ({"model": {"kind": "conv"}}, "`model.kind` must be 'parallel_net' if `data.kind`"),
         ({"data": {"kind": "filtered_photos", "kernel": "gaussian"}, "model": {"kind": "conv"},
-          "augment": {"shift": 1}}, "`loss` must be 'mse' where `data.kind` is 'filtered_photos'.\n"
-         "  `augment` must be left out where `data.kind` is 'filtered_photos'.\n"
-         "  `model.kernel_size` must be [5, 5], that of `data.kernel`, which is 'gaussian'."),
+          "augment": {"shift": 1}}, "`loss` must be 'mse' if `data.kind` is 'filtered_photos'.\n"
+         "  `augment` must be omitted if `data.kind` is 'filtered_photos'.\n"
+         "  `model.kernel_size` must be [5, 5], the size of `data.kernel` 'gaussian'."),
         ({"steps": 10**20}, "steps: must be less than or equal to 1000000000"),
         ({"augment": {"shift": 10**9}}, "augment.shift: must be less than or equal to 64"),
         ({"data": {"kind": "digits", "test": 1e-9}}, "data.test: must be greater than or equal"),
@@ -64,24 +64,37 @@ def problems(tmp_path, content):
         ({"schedule": {"kind": "cosine", "warmup_steps": 5}}, "`schedule.warmup_steps` must be"),
         ({"steps": 5, "accumulate": 2}, "`steps` must be a multiple of `accumulate`"),
         ({"steps": 4, "accumulate": 2, "schedule": {"kind": "constant", "warmup_steps": 2}},
-         "`schedule.warmup_steps` must be 0, or more than `accumulate`"),
+         "`schedule.warmup_steps` must be 0 or greater than `accumulate`"),
         ({"log": {"every": 0}}, "log.every: must be greater than or equal to 1"),
     ],
 )  # fmt: skip
-def test_each_problem_is_named(change, expected, tmp_path):
-    text = problems(tmp_path, GOOD | change)
+def test_invalid_value_is_reported_with_its_key_and_the_allowed_values(change, expected, tmp_path):
+    text = load_error(tmp_path, GOOD | change)
     assert expected in text
     assert "pydantic" not in text and "Traceback" not in text
 
 
-def test_all_problems_are_told_at_once(tmp_path):
+@pytest.mark.parametrize(
+    "section, old, new",
+    [
+        ({"early_stopping": {"patience": 2, "least": 0.1}}, "early_stopping.least", "min_delta"),
+        ({"schedule": {"kind": "one_cycle", "rise": 0.5}}, "schedule.rise", "pct_start"),
+        ({"optimizer": {"kind": "lamb", "decays": "all"}}, "optimizer.decays", "weight_decay_on"),
+    ],
+)
+def test_former_key_is_reported_with_its_new_name(section, old, new, tmp_path):
+    text = load_error(tmp_path, GOOD | section)
+    assert f"1 problem\n  {old}: has been renamed to `{new}`. Received: " in text
+
+
+def test_all_problems_are_reported_at_once(tmp_path):
     content = {
         "data": {"kind": "digits", "tset": 0.2},
         "model": {"kind": "parallel_net", "dropout": 2},
         "optimizer": {"kind": "sgd", "momentum": "high"},
         "batchsize": 3,
     }
-    text = problems(tmp_path, content)
+    text = load_error(tmp_path, content)
     assert "5 problems" in text
     for part in ("data.tset: unknown key. Did you mean `test`?", "model.dropout: must be less",
                  "optimizer.momentum: must be a valid number", "steps: missing",
@@ -96,37 +109,37 @@ def test_all_problems_are_told_at_once(tmp_path):
         ("# only a comment\n", "is empty"),
         ("- a\n- b\n", "must hold keys and values"),
         ("just words", "must hold keys and values"),
-        ("a: [1, 2\nb: 3", "not YAML: expected ',' or ']'"),
-        ("steps: 1\nsteps: 2\n", "the key 'steps' stands twice (line 2, column 1)"),
-        ("? [a, b]\n: 1\n", "a key must be a word or a number"),
-        ("steps: !!python/object/apply:os.system ['true']\n", "not YAML: could not determine"),
-        ("\tsteps: 1", "not YAML"),
+        ("a: [1, 2\nb: 3", "not valid YAML: expected ',' or ']'"),
+        ("steps: 1\nsteps: 2\n", "duplicate key 'steps' (line 2, column 1)"),
+        ("? [a, b]\n: 1\n", "a key must be a string or a number"),
+        ("steps: !!python/object/apply:os.system ['true']\n", "not valid YAML: could not determine"),
+        ("\tsteps: 1", "not valid YAML"),
         ("a: &x [*x]", "a: unknown key"),
-        ("[" * 5000, "holds what cannot be read"),
-        ("name: 2024-13-45", "holds what cannot be read"),
+        ("[" * 5000, "cannot be parsed"),
+        ("name: 2024-13-45", "cannot be parsed"),
         ("a: &a [1]\nname: [" + "*a, " * 30 + "]", "more than 20 aliases"),
     ],
 )
-def test_what_is_not_a_config_at_all(content, expected, tmp_path):
-    assert expected in problems(tmp_path, content)
+def test_text_that_is_not_a_config(content, expected, tmp_path):
+    assert expected in load_error(tmp_path, content)
 
 
-def test_files_that_cannot_be_read(tmp_path):
+def test_unreadable_files(tmp_path):
     with pytest.raises(ConfigError, match="no such file"):
         load_config(tmp_path / "nothing.yaml", TrainConfig)
     (tmp_path / "digits.yaml").write_text("steps: 1")
     with pytest.raises(ConfigError, match=r"Did you mean .*digits\.yaml\?"):
         load_config(tmp_path / "digit.yaml", TrainConfig)
-    with pytest.raises(ConfigError, match="There is no folder"):
+    with pytest.raises(ConfigError, match="The folder .*missing does not exist"):
         load_config(tmp_path / "missing" / "digits.yaml", TrainConfig)
     with pytest.raises(ConfigError, match="is a folder"):
         load_config(tmp_path, TrainConfig)
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(ConfigError, match="not a text file"):
+    with pytest.raises(ConfigError, match="is not a text file in UTF-8"):
         load_config(tmp_path / "binary.yaml", TrainConfig)
 
 
-def test_numbers_as_people_write_them(tmp_path):
+def test_number_without_decimal_point_in_scientific_notation(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(
         "data: {kind: digits}\nmodel: {kind: parallel_net}\nsteps: 5\n"
@@ -135,7 +148,7 @@ def test_numbers_as_people_write_them(tmp_path):
     assert load_config(path, TrainConfig).optimizer.learning_rate == 1e-3
 
 
-def test_parts_of_a_file_may_be_used_again(tmp_path):
+def test_yaml_anchors_and_merge_keys(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(
         "data: {kind: digits}\nsteps: 5\n"
@@ -145,7 +158,7 @@ def test_parts_of_a_file_may_be_used_again(tmp_path):
     assert blocks == ({1: 2, 3: 4}, {1: 2, 3: 4, 5: 6})
 
 
-def test_a_file_may_be_one_of_two_schemas(tmp_path):
+def test_schema_with_the_most_required_keys_is_selected(tmp_path):
     path = tmp_path / "net.yaml"
     path.write_text("input_shape: [8, 8, 3]\nmodel: {kind: parallel_block}\n")
     assert isinstance(load_config(path, TrainConfig, NetworkConfig), NetworkConfig)

@@ -164,14 +164,14 @@ def test_a_hidden_kernel_emerges(tmp_path):
 def test_a_run_is_never_overwritten_by_itself(finished, tmp_path):
     run, _ = finished
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    with pytest.raises(RunExists, match="never overwritten by itself.*`--overwrite`"):
+    with pytest.raises(RunExists, match="never overwritten by default.*`--overwrite`"):
         train(config(), runs=run.parent)
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "config.yaml").write_text("of another program")
     (tmp_path / "tiny" / "thesis.tex").write_text("years of work")
-    with pytest.raises(RunExists, match="holds 'thesis.tex', which no run has written"):
+    with pytest.raises(RunExists, match="holds 'thesis.tex', which is not part of a run"):
         train(config(), runs=tmp_path, overwrite=True)
     assert (tmp_path / "tiny" / "thesis.tex").read_text() == "years of work"
 
@@ -179,7 +179,7 @@ def test_a_run_is_never_overwritten_by_itself(finished, tmp_path):
 def test_overwrite_never_follows_a_link(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "tiny").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(RunExists, match="is not a folder of its own"):
+    with pytest.raises(RunExists, match="is a link or a file"):
         train(config(), runs=tmp_path, overwrite=True)
 
 

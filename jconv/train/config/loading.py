@@ -152,10 +152,16 @@ def _locate(loc: tuple, schema: type[BaseModel]) -> tuple[str, type[BaseModel] |
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             section = annotation
             field = annotation.model_fields.get(str(part))
-            annotation = field.annotation if field else None
+            annotation = _without_none(field.annotation) if field else None
         else:
             annotation = None
     return "".join(words).lstrip("."), section
+
+
+def _without_none(annotation):
+    """Return `X` for an annotation `X | None`."""
+    members = [member for member in _members(annotation) if member is not types.NoneType]
+    return members[0] if len(members) == 1 else annotation
 
 
 def _members(annotation) -> tuple:
