@@ -620,7 +620,12 @@ def test_what_cannot_be_compared_is_told_at_once(runs, tmp_path):
     (runs[1] / "config.yaml").write_text("a: [")
     with pytest.raises(ValueError) as told:
         comparing.compare([runs[0], runs[0], tmp_path / "none", tmp_path / "empty", runs[1]])
-    for words in ("run0: is given twice", "none: no such folder", "has no config.yaml", "not valid YAML"):
+    for words in (
+        "run0: is given twice",
+        "none: no such folder",
+        "has no config.yaml",
+        "not valid YAML",
+    ):
         assert words in str(told.value)
     with pytest.raises(ValueError, match="must be two to 16 runs.*Received: 1"):
         comparing.compare(runs[:1])
