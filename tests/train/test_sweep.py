@@ -624,7 +624,7 @@ def test_what_cannot_be_compared_is_told_at_once(runs, tmp_path):
         "run0: is given twice",
         "none: no such folder",
         "has no config.yaml",
-        "not valid YAML",
+        "valid YAML",
     ):
         assert words in str(told.value)
     with pytest.raises(ValueError, match="must be two to 16 runs.*Received: 1"):
