@@ -1,10 +1,13 @@
 """The classes of a data set: examples in memory, sources that read on demand, and the splits."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
+
+Example: TypeAlias = tuple[Float[np.ndarray, "*shape"], Shaped[np.ndarray, "*target"] | np.generic]
 
 
 class Examples(NamedTuple):
@@ -32,12 +35,12 @@ class Examples(NamedTuple):
         return Examples(self.inputs[indices], self.targets[indices])
 
 
-class Source(Protocol):
+class Source(ABC):
     """Examples that are read on demand, for data sets that do not fit into memory.
 
-    Reading an example twice must give the same arrays. A `Source` is also a data source of grain
-    (`grain.MapDataset.source`). `Examples` has the same `take`, so code that takes batches by their
-    indices works with both.
+    A subclass defines `__len__`, `__getitem__` and the attributes. Reading an example twice must
+    give the same arrays. A `Source` is also a data source of grain (`grain.MapDataset.source`).
+    `Examples` has the same `take`, so code that takes batches by their indices works with both.
 
     Attributes:
       input_shape: the shape of one input.
@@ -47,26 +50,41 @@ class Source(Protocol):
 
     input_shape: tuple[int, ...]
     outputs: int
-    classes: tuple[str, ...] | None
+    classes: tuple[str, ...] | None = None
 
+    @abstractmethod
     def __len__(self) -> int:
         """Return the number of examples."""
-        ...
 
-    def __getitem__(
-        self, index: int
-    ) -> tuple[Float[np.ndarray, "*shape"], Shaped[np.ndarray, "*target"]]:
-        """Return the input and the target of one example."""
-        ...
+    @abstractmethod
+    def __getitem__(self, index: int) -> Example:
+        """Return the input of one example, and its target: an array, or a label as `np.int32`."""
 
     def subset(self, indices: Int[np.ndarray, " k"]) -> "Source":
         """Return a source of the examples at `indices`."""
-        ...
+        return _Subset(self, indices)
 
     def take(self, indices: Int[np.ndarray, " k"]) -> Examples:
         """Read the examples at `indices` into memory."""
         inputs, targets = zip(*(self[int(i)] for i in indices), strict=True)
         return Examples(np.stack(inputs), np.stack(targets))
+
+
+class _Subset(Source):
+    """Some of the examples of a source."""
+
+    def __init__(self, source: Source, indices: Int[np.ndarray, " k"]):
+        self.source = source
+        self.indices = indices
+        self.input_shape = source.input_shape
+        self.outputs = source.outputs
+        self.classes = source.classes
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Example:
+        return self.source[int(self.indices[index])]
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,6 @@ def load_digits(*, validation: float = 0.1, test: float = 0.2, seed: int = 0) ->
         Examples(images, labels),
         validation=validation,
         test=test,
-        rng=np.random.default_rng(seed),
+        seed=seed,
         outputs=NUM_CLASSES,
     )

@@ -1,7 +1,7 @@
 """Incremental decompression of gzip: a small file may expand to a thousand times its size."""
 
 import zlib
-from typing import IO
+from io import BufferedIOBase
 
 from jconv.data.safe_io import CHUNK_SIZE
 
@@ -18,7 +18,7 @@ class GzipStream:
       file: the compressed file.
     """
 
-    def __init__(self, file: IO[bytes]):
+    def __init__(self, file: BufferedIOBase):
         self._file = file
         self._decompressor = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
 

@@ -98,7 +98,7 @@ def load_huggingface(
         examples,
         validation=validation,
         test=test_part,
-        rng=np.random.default_rng(seed),
+        seed=seed,
         outputs=train_images.outputs,
         classes=train_images.classes,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from jaxtyping import UInt8
@@ -32,7 +31,7 @@ SCAN_MARKER = b"\xff\xda"  # begins each scan of a JPEG
 
 
 def decode_image(
-    file: IO[bytes], *, size: tuple[int, int], grey: bool, path: Path | str
+    file: io.BufferedIOBase, *, size: tuple[int, int], grey: bool, path: Path | str
 ) -> UInt8[np.ndarray, "h w c"]:
     """Decode an image and fit it to a size.
 

@@ -70,7 +70,7 @@ def load_image_folder(
         images.load_if_fits(memory),
         validation=validation,
         test=test,
-        rng=np.random.default_rng(seed),
+        seed=seed,
         outputs=len(classes),
         classes=classes,
     )

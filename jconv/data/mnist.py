@@ -7,8 +7,6 @@ packages it as `dataset-fashion-mnist`.
 import os
 from pathlib import Path
 
-import numpy as np
-
 from jconv.data.dataset import Examples, Splits
 from jconv.data.idx import read_idx
 from jconv.data.labels import check_labels
@@ -103,7 +101,7 @@ def _load_idx_folder(
         train,
         validation=validation,
         test=test,
-        rng=np.random.default_rng(seed),
+        seed=seed,
         outputs=len(classes),
         classes=classes,
     )

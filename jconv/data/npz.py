@@ -11,9 +11,10 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
@@ -96,7 +97,7 @@ def load_npz(
         examples,
         validation=validation,
         test=test_part,
-        rng=np.random.default_rng(seed),
+        seed=seed,
         outputs=outputs,
     )
 
@@ -132,7 +133,7 @@ def read_npz(
             ) from error
 
 
-def _check_archive_size(file: IO[bytes], memory: int) -> None:
+def _check_archive_size(file: BufferedIOBase, memory: int) -> None:
     """Check that reading the archive's directory alone cannot exhaust memory."""
     if size_of(file) > memory:
         raise BadFile(
@@ -155,7 +156,7 @@ def _read_array(archive: zipfile.ZipFile, name: str, memory: int) -> Shaped[np.n
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise BadFile(f"{name!r} must be stored or deflated. Received: another compression.")
     with archive.open(info) as member:
-        header = _read_header(member, name)
+        header = _read_header(member.read, name)
         count = math.prod(header.shape)
         if not 0 < _memory_of(header.dtype, count) <= memory:
             raise BadFile(
@@ -187,11 +188,11 @@ class _Header(NamedTuple):
     size: int  # bytes before the numbers
 
 
-def _read_header(member: IO[bytes], name: str) -> _Header:
-    magic = bytes(read_bytes(member.read, 8))
+def _read_header(read: Callable[[int], bytes], name: str) -> _Header:
+    magic = bytes(read_bytes(read, 8))
     is_npy = magic[:6] == NPY_MAGIC and len(magic) == 8
     length_size = {1: 2, 2: 4, 3: 4}.get(magic[6], 0) if is_npy else 0  # by format version
-    length_bytes = read_bytes(member.read, length_size)
+    length_bytes = read_bytes(read, length_size)
     if not length_size or len(length_bytes) < length_size:
         raise BadFile(
             f"{name!r} must be an array as `numpy.save` writes it. Received: another format."
@@ -201,7 +202,7 @@ def _read_header(member: IO[bytes], name: str) -> _Header:
         raise BadFile(
             f"{name!r} must have a header of at most {MAX_HEADER_BYTES} bytes. Received: {length}."
         )
-    text = read_bytes(member.read, length).decode("latin-1")
+    text = read_bytes(read, length).decode("latin-1")
     match = HEADER.fullmatch(text)
     if match is None:
         if text.startswith("{'descr': '|O"):

@@ -46,7 +46,7 @@ def load_photos(
         Examples(inputs, labels),
         validation=validation,
         test=test,
-        rng=rng,
+        seed=rng,
         outputs=len(PHOTOS),
         classes=PHOTOS,
     )
@@ -87,7 +87,7 @@ def load_filtered_photos(
         Examples(inputs, targets),
         validation=validation,
         test=test,
-        rng=rng,
+        seed=rng,
         outputs=1,
         hidden_kernel=kernel[..., 0, 0],
     )

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from io import BufferedReader
+from io import BufferedIOBase, BufferedReader
 from pathlib import Path
-from typing import IO
 
 CHUNK_SIZE = 2**20  # bytes read at once
 DEFAULT_MEMORY = 2**30  # default limit, in bytes, of the arrays of a data set
@@ -78,7 +77,7 @@ def check_within(path: Path | str, real: Path, folder: Path) -> None:
         )
 
 
-def size_of(file: IO[bytes]) -> int:
+def size_of(file: BufferedIOBase) -> int:
     """Return the size of an open file in bytes."""
     return os.fstat(file.fileno()).st_size
 

@@ -11,7 +11,7 @@ def random_splits(
     *,
     validation: float,
     test: float | Examples | Source,
-    rng: np.random.Generator,
+    seed: int | np.random.Generator,
     outputs: int,
     classes: tuple[str, ...] | None = None,
     hidden_kernel: Float[np.ndarray, "..."] | None = None,
@@ -24,7 +24,7 @@ def random_splits(
       examples: the examples to split.
       validation: fraction of `examples` to validate on.
       test: fraction of `examples` to test on, or the test examples, if they come separately.
-      rng: draws the split.
+      seed: draws the split.
       outputs: the number of classes, or of channels of a target.
       classes: names of the classes, or None.
       hidden_kernel: the kernel that produced the targets, if the task is to recover one.
@@ -32,6 +32,7 @@ def random_splits(
     Raises:
       ValueError: if a split would be empty.
     """
+    rng = np.random.default_rng(seed)
     if isinstance(test, int | float):
         parts = _random_parts(examples, (validation, test), rng)
     else:

@@ -27,9 +27,9 @@ def test_splits_are_disjoint_and_depend_only_on_the_seed():
     assert sum(image.tobytes() in train_images for image in first.test.inputs) <= 2
 
 
-def test_every_example_is_in_exactly_one_split(rng):
+def test_every_example_is_in_exactly_one_split():
     examples = Examples(np.arange(20.0), np.arange(20))
-    data = random_splits(examples, validation=0.1, test=0.25, rng=rng, outputs=20)
+    data = random_splits(examples, validation=0.1, test=0.25, seed=0, outputs=20)
     targets = [part.targets for part in (data.train, data.validation, data.test)]
     assert [len(part) for part in targets] == [13, 2, 5]
     assert sorted(np.concatenate(targets)) == list(range(20))
@@ -37,25 +37,25 @@ def test_every_example_is_in_exactly_one_split(rng):
         np.testing.assert_array_equal(part.inputs, part.targets)
 
 
-def test_separate_test_examples_are_kept_apart(rng):
+def test_separate_test_examples_are_kept_apart():
     examples = Examples(np.arange(20.0), np.arange(20))
     test = Examples(np.array([99.0]), np.array([7]))
-    data = random_splits(examples, validation=0.1, test=test, rng=rng, outputs=20)
+    data = random_splits(examples, validation=0.1, test=test, seed=0, outputs=20)
     assert (len(data.train), len(data.validation)) == (18, 2)
     np.testing.assert_array_equal(data.test.inputs, [99])
 
 
-def test_only_byte_inputs_are_scaled(rng):
+def test_only_byte_inputs_are_scaled():
     pixels = np.full((10, 1), 255, np.uint8)
     for inputs, expected in ((pixels, 1.0), (pixels.astype(np.float32), 255.0)):
         examples = Examples(inputs, np.arange(10))
-        data = random_splits(examples, validation=0.2, test=0.2, rng=rng, outputs=10)
+        data = random_splits(examples, validation=0.2, test=0.2, seed=0, outputs=10)
         for part in (data.train, data.validation, data.test):
             assert part.inputs.dtype == np.float32 and (part.inputs == expected).all()
 
 
 @pytest.mark.parametrize("validation, test", [(0.01, 0.2), (0.2, 0.01), (0.5, 0.5)])
-def test_empty_splits_are_refused(validation, test, rng):
+def test_empty_splits_are_refused(validation, test):
     examples = Examples(np.arange(10.0), np.arange(10))
     with pytest.raises(ValueError, match="at least one example in each split. .* of 10 examples"):
-        random_splits(examples, validation=validation, test=test, rng=rng, outputs=10)
+        random_splits(examples, validation=validation, test=test, seed=0, outputs=10)

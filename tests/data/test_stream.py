@@ -8,13 +8,13 @@ import grain
 import numpy as np
 import pytest
 
-from jconv.data import Examples, Source, batch_indices, batch_indices_at, stream
+from jconv.data import Examples, Source, batch_indices, batch_indices_at, random_splits, stream
 
 
 class Squares(Source):
     """A source whose example `i` is `(i, i**2)`; records which thread reads which index."""
 
-    input_shape, outputs, classes = (), 1, None
+    input_shape, outputs = (), 1
 
     def __init__(self, count):
         self.count, self.reads = count, []
@@ -24,7 +24,7 @@ class Squares(Source):
 
     def __getitem__(self, index):
         self.reads.append((threading.get_ident(), index))
-        return np.float32(index), np.int32(index**2)
+        return np.asarray(index, np.float32), np.int32(index**2)
 
 
 def first(iterator, count):
@@ -40,6 +40,30 @@ def test_take_reads_examples_into_memory():
     examples = Squares(9).take(np.array([3, 1]))
     assert isinstance(examples, Examples) and examples.inputs.dtype == np.float32
     np.testing.assert_array_equal(examples.targets, [9, 1])
+
+
+def test_subset_of_a_source_holds_the_chosen_examples():
+    subset = Squares(9).subset(np.array([3, 1, 7])).subset(np.array([2, 0]))
+    assert len(subset) == 2 and (subset.input_shape, subset.outputs) == ((), 1)
+    np.testing.assert_array_equal(subset.take(np.array([0, 1])).targets, [49, 9])
+
+
+def test_source_is_split_at_random_without_reading_it():
+    source = Squares(20)
+    data = random_splits(source, validation=0.1, test=0.25, seed=0, outputs=1)
+    assert source.reads == []
+    parts = [part.take(np.arange(len(part))) for part in (data.train, data.validation, data.test)]
+    assert [len(part) for part in parts] == [13, 2, 5]
+    assert sorted(np.concatenate([part.inputs for part in parts])) == list(range(20))
+
+
+def test_source_without_getitem_cannot_be_created():
+    class Incomplete(Source):
+        def __len__(self):
+            return 3
+
+    with pytest.raises(TypeError, match="abstract method.*__getitem__"):
+        Incomplete()
 
 
 def test_stream_reads_the_batches_of_batch_indices():
