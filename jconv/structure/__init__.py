@@ -1,6 +1,6 @@
 """Exact merging of parallel and sequential layers into one convolution."""
 
 from jconv.structure.affine import NotMergeable as NotMergeable
-from jconv.structure.merge import Merging as Merging
 from jconv.structure.merge import merge as merge
 from jconv.structure.merged_block import MergedBlock as MergedBlock
+from jconv.structure.merged_block import Merging as Merging

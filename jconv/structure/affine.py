@@ -1,14 +1,14 @@
-"""A convolution as numbers, of which `compose` and `beside` make others.
+"""A convolution with a bias as NumPy arrays, and operations that leave the function unchanged.
 
-    y[o, f] = bias[f] + sum over t, c of x[o * stride + t - before, c] kernel[t, c, f]
+    y[o, f] = bias[f] + sum over t, c of x[o * stride + t - padding, c] kernel[t, c, f]
 
-Everything is exact in real numbers, for every input, or refused. Numbers are kept in float64.
+Everything is exact in real arithmetic. Arrays are float64.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,193 +17,243 @@ from jconv._core.geometry import Pads
 
 
 class NotMergeable(ValueError):
-    """Raised where layers cannot be merged into one convolution, with the reason."""
+    """Error raised where layers cannot be merged into one convolution.
+
+    Attributes:
+      reasons: why each module was not merged, by its path in the model; empty if there is no model.
+    """
+
+    def __init__(self, message: str, reasons: Mapping[str, str] | None = None):
+        super().__init__(message)
+        self.reasons = dict(reasons or {})
 
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """A convolution with a bias, its dilation written out as zeros.
+    """A convolution with a bias, whose dilation is written out as zeros in the kernel.
 
     Attributes:
-      kernel: `(*taps, in / groups, out)`.
-      bias: `(out,)`.
-      stride: of each axis.
-      pads: pixels before and after each axis; a name where they depend on the input's size.
-      groups: of channels.
-      magnitude: the kernel as sums of absolute products: what its rounding errors are relative to.
-      offset: the same of the bias.
-      seen: `(*taps,)`, the taps that may be other than zero.
-      mode: what is padded, as in `jconv.conv`; `"zeros"` where nothing is.
-      each: whether it stands for the same on each of any number of channels, and is written for
-        one; what kernel `b` makes of channel `c` is then channel `b * channels + c`.
+      kernel: array of shape `(*taps, in_channels / groups, out_channels)`.
+      bias: array of shape `(out_channels,)`.
+      stride: of each axis, in pixels.
+      padding: pixels before and after each axis; a name, such as `"SAME"`, where the pixels depend
+        on the input size.
+      groups: number of channel groups.
+      kernel_magnitude: absolute values of the kernel, or sums of the absolute values of the
+        products that make up its entries. Rounding errors are relative to it.
+      bias_magnitude: the same for the bias.
+      support: boolean array of shape `(*taps,)`, False for taps that are always zero.
+      padding_mode: as in `jconv.conv`; `"zeros"` if there is no padding.
+      per_channel: True for a map that is applied to each channel separately and is therefore
+        defined for any number of channels. Its kernel has one input channel. For `n` channels,
+        output `b * n + c` is kernel `b` applied to channel `c`.
     """
 
     kernel: np.ndarray
     bias: np.ndarray
     stride: tuple[int, ...]
-    pads: Pads | str
+    padding: Pads | str
     groups: int
-    magnitude: np.ndarray
-    offset: np.ndarray
-    seen: np.ndarray
-    mode: str = "zeros"
-    each: bool = False
+    kernel_magnitude: np.ndarray
+    bias_magnitude: np.ndarray
+    support: np.ndarray
+    padding_mode: str = "zeros"
+    per_channel: bool = False
 
     @classmethod
-    def of(
+    def from_arrays(
         cls,
         kernel,
         bias,
         stride,
-        pads: Pads | str,
+        padding: Pads | str,
         *,
         groups: int = 1,
         dilation=None,
-        mode: str = "zeros",
-        each: bool = False,
+        padding_mode: str = "zeros",
+        per_channel: bool = False,
     ) -> Affine:
-        """From a layer's own numbers."""
+        """Return the affine map of a layer's kernel and bias."""
         kernel, bias = np.asarray(kernel, np.float64), np.asarray(bias, np.float64)
-        rank = kernel.ndim - 2
-        seen = np.ones(kernel.shape[:rank], bool)
+        support = np.ones(kernel.shape[:-2], bool)
         if dilation is not None:
-            kernel, seen = (_dilated(a, dilation) for a in (kernel, seen))
-        magnitude, offset = np.abs(kernel), np.abs(bias)
-        mode = mode if pads_any(pads) else "zeros"
-        return cls(kernel, bias, tuple(stride), pads, groups, magnitude, offset, seen, mode, each)
+            kernel, support = (_dilate(array, dilation) for array in (kernel, support))
+        return cls(
+            kernel=kernel,
+            bias=bias,
+            stride=tuple(stride),
+            padding=padding,
+            groups=groups,
+            kernel_magnitude=np.abs(kernel),
+            bias_magnitude=np.abs(bias),
+            support=support,
+            padding_mode=padding_mode if has_padding(padding) else "zeros",
+            per_channel=per_channel,
+        )
 
     @property
     def taps(self) -> tuple[int, ...]:
-        """Pixels of the kernel along each axis, gaps included."""
-        return self.seen.shape
+        """Size of the kernel along each axis, dilation included, in pixels."""
+        return self.support.shape
 
     @property
-    def inputs(self) -> int:
-        """Input channels."""
+    def in_channels(self) -> int:
+        """Number of input channels."""
         return self.kernel.shape[-2] * self.groups
 
     @property
+    def out_channels(self) -> int:
+        """Number of output channels."""
+        return len(self.bias)
+
+    @property
     def is_pointwise(self) -> bool:
-        """Whether an output sees one pixel, at its own place."""
-        return {*self.taps, *self.stride} == {1} and self.pads == ((0, 0),) * len(self.taps)
+        """True if each output depends on the input pixel at the same position only."""
+        no_padding = self.padding == ((0, 0),) * len(self.taps)
+        return {*self.taps, *self.stride} == {1} and no_padding
 
     @property
     def is_identity(self) -> bool:
-        """Whether each channel stays as it is."""
-        alone = self.kernel.shape[-2] == 1 and self.inputs == len(self.bias)
+        """True if the output equals the input."""
+        depthwise = self.kernel.shape[-2] == 1 and self.in_channels == self.out_channels
         ones = self.is_pointwise and bool(np.all(self.kernel == 1))
-        return alone and ones and not np.any(self.bias)
+        return depthwise and ones and not np.any(self.bias)
 
     @property
-    def products(self) -> float:
+    def multiply_adds_per_pixel(self) -> float:
         """Multiply-adds for each pixel of the input."""
-        each = self.kernel.shape[-2] * len(self.bias)
-        return self.seen.sum() * each / math.prod(self.stride)
+        per_tap = self.kernel.shape[-2] * self.out_channels
+        return self.support.sum() * per_tap / math.prod(self.stride)
+
+    def map_kernels(self, function: Callable[[np.ndarray], np.ndarray], **changes) -> Affine:
+        """Return a copy with `function` applied to `kernel` and to `kernel_magnitude`.
+
+        Args:
+          function: maps an array of the kernel's shape to one of its new shape.
+          **changes: new values of other attributes.
+        """
+        kernel, magnitude = function(self.kernel), function(self.kernel_magnitude)
+        return replace(self, kernel=kernel, kernel_magnitude=magnitude, **changes)
 
 
-def pointwise(scale, shift, rank: int) -> Affine:
-    """A scale and a shift of each channel."""
+def scale_and_shift(scale, shift, rank: int) -> Affine:
+    """Return the affine map `scale * x + shift` with one scale and shift for each channel."""
     scale = np.asarray(scale, np.float64).reshape((1,) * rank + (1, -1))
-    groups = scale.shape[-1]
-    return Affine.of(scale, shift, (1,) * rank, ((0, 0),) * rank, groups=groups)
+    return Affine.from_arrays(scale, shift, (1,) * rank, ((0, 0),) * rank, groups=scale.shape[-1])
 
 
 def identity(rank: int, channels: int | None = None) -> Affine:
-    """What leaves each channel as it is: of so many, or of any number."""
+    """Return the identity, for a number of channels or, if None, for any number."""
     ones = np.ones(channels or 1)
-    return replace(pointwise(ones, 0 * ones, rank), each=channels is None)
+    return replace(scale_and_shift(ones, 0 * ones, rank), per_channel=channels is None)
 
 
-def widened(part: Affine, channels: int) -> Affine:
-    """What stands for any number of channels, written out for so many."""
-    kernels = len(part.bias)
-    grouped = kernels == 1 and channels > 1
+def expand_channels(affine: Affine, channels: int) -> Affine:
+    """Return a `per_channel` map as a convolution of a fixed number of channels."""
+    multiplier = affine.out_channels
+    depthwise = multiplier == 1 and channels > 1
 
-    def written(kernel: np.ndarray) -> np.ndarray:
-        if grouped:
+    def expand(kernel: np.ndarray) -> np.ndarray:
+        if depthwise:
             return np.repeat(kernel, channels, -1)
-        own = np.einsum("...ib,cd->...cbd", kernel, np.eye(channels))
-        return own.reshape(*kernel.shape[:-2], channels, kernels * channels)
+        dense = np.einsum("...ib,cd->...cbd", kernel, np.eye(channels))
+        return dense.reshape(*kernel.shape[:-2], channels, multiplier * channels)
 
-    return replace(
-        part,
-        kernel=written(part.kernel),
-        bias=np.repeat(part.bias, channels),
-        magnitude=written(part.magnitude),
-        offset=np.repeat(part.offset, channels),
-        groups=channels if grouped else 1,
-        each=False,
+    return affine.map_kernels(
+        expand,
+        bias=np.repeat(affine.bias, channels),
+        bias_magnitude=np.repeat(affine.bias_magnitude, channels),
+        groups=channels if depthwise else 1,
+        per_channel=False,
     )
 
 
-def of_constant(kernel: np.ndarray, value: np.ndarray, groups: int) -> np.ndarray:
-    """What a kernel makes of channels that are the same everywhere."""
+def apply_to_constant(kernel: np.ndarray, value: np.ndarray, groups: int) -> np.ndarray:
+    """Return what a kernel maps an input to that has the same `value` at all positions.
+
+    Args:
+      kernel: array of shape `(*taps, in_channels / groups, out_channels)`.
+      value: array of shape `(in_channels,)`.
+      groups: number of channel groups.
+
+    Returns:
+      An array of shape `(out_channels,)`.
+    """
     weights = kernel.sum(tuple(range(kernel.ndim - 2)))
     weights = weights.reshape(len(weights), groups, -1)
     return np.einsum("mgo,gm->go", weights, value.reshape(groups, -1)).ravel()
 
 
-def pads_any(pads: Pads | str) -> bool:
-    """Whether anything is padded; what has a name may be."""
-    return isinstance(pads, str) or any(side > 0 for pair in pads for side in pair)
+def has_padding(padding: Pads | str) -> bool:
+    """Return whether a border is padded; a padding with a name may always pad."""
+    return isinstance(padding, str) or any(side > 0 for pair in padding for side in pair)
 
 
-def regrouped(part: Affine, groups: int) -> Affine:
-    """The same convolution with fewer groups, a divisor of its own; zeros between them."""
-    if groups == part.groups:
-        return part
-    joined = part.groups // groups
+def reduce_groups(affine: Affine, groups: int) -> Affine:
+    """Return the same convolution with fewer groups, by zeros between the joined groups.
 
-    def filled(kernel: np.ndarray) -> np.ndarray:
+    Args:
+      affine: the convolution.
+      groups: a divisor of `affine.groups`.
+    """
+    if groups == affine.groups:
+        return affine
+    joined = affine.groups // groups
+
+    def join(kernel: np.ndarray) -> np.ndarray:
         *taps, inputs, outputs = kernel.shape
-        wide = np.zeros((*taps, joined, inputs, groups, joined, outputs // part.groups))
-        kernel = kernel.reshape(*taps, inputs, groups, joined, outputs // part.groups)
+        outputs //= affine.groups
+        blocks = kernel.reshape(*taps, inputs, groups, joined, outputs)
+        joined_kernel = np.zeros((*taps, joined, inputs, groups, joined, outputs))
         for i in range(joined):
-            wide[..., i, :, :, i, :] = kernel[..., i, :]
-        return wide.reshape(*taps, joined * inputs, outputs)
+            joined_kernel[..., i, :, :, i, :] = blocks[..., i, :]
+        return joined_kernel.reshape(*taps, joined * inputs, groups * joined * outputs)
 
-    return replace(
-        part, kernel=filled(part.kernel), magnitude=filled(part.magnitude), groups=groups
-    )
+    return affine.map_kernels(join, groups=groups)
 
 
-def fewest_products(part: Affine) -> Affine:
-    """The same convolution with as many groups as its zeros between channels allow."""
-    for groups in range(math.gcd(part.inputs, len(part.bias)), part.groups, -1):
-        if math.gcd(part.inputs, len(part.bias)) % groups or groups % part.groups:
+def increase_groups(affine: Affine) -> Affine:
+    """Return the same convolution with as many groups as the zeros of its kernel allow."""
+    most = math.gcd(affine.in_channels, affine.out_channels)
+    for groups in range(most, affine.groups, -1):
+        if most % groups or groups % affine.groups:
             continue
-        narrow = _narrowed(part, groups)
-        if np.array_equal(regrouped(narrow, part.groups).magnitude, part.magnitude):
-            return narrow
-    return part
+        grouped = _keep_diagonal_blocks(affine, groups)
+        dense = reduce_groups(grouped, affine.groups)
+        if np.array_equal(dense.kernel_magnitude, affine.kernel_magnitude):
+            return grouped
+    return affine
 
 
-def _narrowed(part: Affine, groups: int) -> Affine:
-    joined = groups // part.groups
+def _keep_diagonal_blocks(affine: Affine, groups: int) -> Affine:
+    """Return a convolution of more groups, without the weights between the new groups."""
+    parts = groups // affine.groups
 
-    def own(kernel: np.ndarray) -> np.ndarray:
+    def keep(kernel: np.ndarray) -> np.ndarray:
         *taps, inputs, outputs = kernel.shape
-        wide = kernel.reshape(*taps, joined, inputs // joined, part.groups, joined, -1)
-        parts = [wide[..., i, :, :, i, :] for i in range(joined)]
-        return np.stack(parts, -2).reshape(*taps, inputs // joined, outputs)
+        blocks = kernel.reshape(*taps, parts, inputs // parts, affine.groups, parts, -1)
+        diagonal = np.stack([blocks[..., i, :, :, i, :] for i in range(parts)], -2)
+        return diagonal.reshape(*taps, inputs // parts, outputs)
 
-    return replace(part, kernel=own(part.kernel), magnitude=own(part.magnitude), groups=groups)
-
-
-def dilation_of(seen: np.ndarray) -> tuple[int, ...]:
-    """The widest spacing of taps along each axis that misses none of those that are seen."""
-    spacing = []
-    for axis in range(seen.ndim):
-        places = np.flatnonzero(seen.any(tuple(a for a in range(seen.ndim) if a != axis)))
-        gap = math.gcd(*(places - places[0]).tolist()) if len(places) > 1 else 1
-        reaches = places[0] == 0 and places[-1] == seen.shape[axis] - 1
-        spacing.append(gap if reaches else 1)
-    return tuple(spacing)
+    return affine.map_kernels(keep, groups=groups)
 
 
-def _dilated(array: np.ndarray, dilation: Sequence[int]) -> np.ndarray:
+def infer_dilation(support: np.ndarray) -> tuple[int, ...]:
+    """Return the largest dilation along each axis whose taps include the whole support."""
+    dilation = []
+    for axis in range(support.ndim):
+        other_axes = tuple(a for a in range(support.ndim) if a != axis)
+        taps = np.flatnonzero(support.any(other_axes))
+        spacing = math.gcd(*(taps - taps[0]).tolist()) if len(taps) > 1 else 1
+        fills_window = taps[0] == 0 and taps[-1] == support.shape[axis] - 1
+        dilation.append(spacing if fills_window else 1)
+    return tuple(dilation)
+
+
+def _dilate(array: np.ndarray, dilation: Sequence[int]) -> np.ndarray:
+    """Return the array with `dilation - 1` zeros between the entries of each leading axis."""
     rank = len(dilation)
     sizes = [(n - 1) * d + 1 for n, d in zip(array.shape, dilation, strict=False)]
-    wide = np.zeros((*sizes, *array.shape[rank:]), array.dtype)
-    wide[tuple(slice(None, None, d) for d in dilation)] = array
-    return wide
+    dilated = np.zeros((*sizes, *array.shape[rank:]), array.dtype)
+    dilated[tuple(slice(None, None, d) for d in dilation)] = array
+    return dilated

@@ -1,4 +1,4 @@
-"""Convolutions of one input, added or side by side as channels, as one convolution.
+"""Merging of parallel convolutions: their sum or their concatenation as one convolution.
 
 Reference: Ding et al., "Diverse Branch Block" (2021), transforms II, IV and VI, here for any
 window.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -17,149 +16,160 @@ from jconv._core.geometry import Pads, resolve_padding
 from jconv.structure.affine import (
     Affine,
     NotMergeable,
-    fewest_products,
-    pads_any,
-    regrouped,
-    widened,
+    expand_channels,
+    has_padding,
+    increase_groups,
+    reduce_groups,
 )
 
+Pair = tuple[int, int]  # The values before and after an axis.
 
-def add(parts: Sequence[Affine]) -> Affine:
-    """The sum of what convolutions make of one input.
+
+def add_affine(branches: Sequence[Affine]) -> Affine:
+    """Return the sum of convolutions of one input.
 
     Raises:
-      NotMergeable: where they differ in shape, in stride or in border.
+      NotMergeable: if they differ in channels, stride, padding or output size.
     """
-    parts = _as_many(parts)
-    if len({len(part.bias) for part in parts}) > 1:
-        raise NotMergeable(f"branches have {[len(part.bias) for part in parts]} channels")
-    groups = math.gcd(*(part.groups for part in parts))
-    parts = _aligned([regrouped(part, groups) for part in parts])
+    branches = _with_equal_channels(branches)
+    _check_equal("numbers of output channels", [branch.out_channels for branch in branches])
+    groups = math.gcd(*(branch.groups for branch in branches))
+    branches = _with_equal_windows([reduce_groups(branch, groups) for branch in branches])
     return replace(
-        parts[0],
-        kernel=sum(part.kernel for part in parts),
-        bias=sum(part.bias for part in parts),
-        magnitude=sum(part.magnitude for part in parts),
-        offset=sum(part.offset for part in parts),
-        seen=np.any([part.seen for part in parts], axis=0),
+        branches[0],
+        kernel=sum(branch.kernel for branch in branches),
+        bias=sum(branch.bias for branch in branches),
+        kernel_magnitude=sum(branch.kernel_magnitude for branch in branches),
+        bias_magnitude=sum(branch.bias_magnitude for branch in branches),
+        support=np.any([branch.support for branch in branches], axis=0),
     )
 
 
-def concatenate(parts: Sequence[Affine]) -> Affine:
-    """What convolutions make of one input, side by side as channels.
+def concatenate_affine(branches: Sequence[Affine]) -> Affine:
+    """Return convolutions of one input, concatenated along the channels.
 
     Raises:
-      NotMergeable: where they differ in stride or in border.
+      NotMergeable: if they differ in input channels, stride, padding or output size.
     """
-    parts = _aligned([regrouped(part, 1) for part in _as_many(parts)])
+    branches = _with_equal_channels(branches)
+    branches = _with_equal_windows([reduce_groups(branch, 1) for branch in branches])
     return replace(
-        parts[0],
-        kernel=np.concatenate([part.kernel for part in parts], -1),
-        bias=np.concatenate([part.bias for part in parts]),
-        magnitude=np.concatenate([part.magnitude for part in parts], -1),
-        offset=np.concatenate([part.offset for part in parts]),
-        seen=np.any([part.seen for part in parts], axis=0),
+        branches[0],
+        kernel=np.concatenate([branch.kernel for branch in branches], -1),
+        bias=np.concatenate([branch.bias for branch in branches]),
+        kernel_magnitude=np.concatenate([branch.kernel_magnitude for branch in branches], -1),
+        bias_magnitude=np.concatenate([branch.bias_magnitude for branch in branches]),
+        support=np.any([branch.support for branch in branches], axis=0),
     )
 
 
-def split(parts: Sequence[Affine]) -> Affine:
-    """What convolutions make of one share of the channels each, side by side.
+def split_affine(branches: Sequence[Affine]) -> Affine:
+    """Return convolutions of consecutive slices of the input channels, concatenated.
 
     Raises:
-      NotMergeable: as `concatenate`.
+      NotMergeable: as for `concatenate_affine`.
     """
-    inputs = sum(part.inputs for part in parts)
-    start, placed = 0, []
-    for part in parts:
-        dense = regrouped(part, 1)
-        edges = (start, inputs - start - part.inputs)
-        pads = [(0, 0)] * len(part.taps) + [edges, (0, 0)]
-        placed.append(
-            replace(
-                dense,
-                kernel=np.pad(dense.kernel, pads),
-                magnitude=np.pad(dense.magnitude, pads),
-            )
+    channels = sum(branch.in_channels for branch in branches)
+    start, dense = 0, []
+    for branch in branches:
+        others = (start, channels - start - branch.in_channels)
+        edges = [(0, 0)] * len(branch.taps) + [others, (0, 0)]
+        pad = lambda kernel, edges=edges: np.pad(kernel, edges)
+        dense.append(reduce_groups(branch, 1).map_kernels(pad))
+        start += branch.in_channels
+    return increase_groups(concatenate_affine(dense))
+
+
+def _with_equal_channels(branches: Sequence[Affine]) -> list[Affine]:
+    """Return the branches with per-channel maps expanded to the channels of the others."""
+    channels = {branch.in_channels for branch in branches if not branch.per_channel}
+    if len(channels) != 1:
+        return list(branches)
+    (n,) = channels
+    return [expand_channels(branch, n) if branch.per_channel else branch for branch in branches]
+
+
+def _with_equal_windows(branches: Sequence[Affine]) -> list[Affine]:
+    """Return the same convolutions, all with the smallest window that contains theirs."""
+    _check_equal("strides", [branch.stride for branch in branches])
+    _check_equal("numbers of input channels", [branch.in_channels for branch in branches])
+    modes = [branch.padding_mode for branch in branches if has_padding(branch.padding)]
+    _check_equal("padding modes", modes)
+    mode = modes[0] if modes else "zeros"
+    if any(isinstance(branch.padding, str) for branch in branches):
+        padding, edges = _align_named_padding(branches)
+    else:
+        padding, edges = _align_explicit_padding(branches)
+    return [
+        _enlarge(branch, sides, padding, mode)
+        for branch, sides in zip(branches, edges, strict=True)
+    ]
+
+
+def _check_equal(name: str, values: Sequence) -> None:
+    if len(set(values)) > 1:
+        raise NotMergeable(f"the branches have different {name}: {list(values)}")
+
+
+def _align_explicit_padding(branches: Sequence[Affine]) -> tuple[Pads, list[list[Pair]]]:
+    """Return the padding of the common window, and each kernel's distance to it on every side."""
+    axes = [
+        _align_axis(
+            [branch.padding[axis] for branch in branches],  # pyright: ignore[reportArgumentType]
+            [branch.taps[axis] for branch in branches],
         )
-        start += part.inputs
-    return fewest_products(concatenate(placed))
+        for axis in range(len(branches[0].taps))
+    ]
+    edges = [list(sides) for sides in zip(*(sides for _, sides in axes), strict=True)]
+    return tuple(padding for padding, _ in axes), edges
 
 
-def _as_many(parts: Sequence[Affine]) -> list[Affine]:
-    """The same, those that stand for any number of channels written out for that of the others."""
-    known = {part.inputs for part in parts if not part.each}
-    if len(known) != 1:
-        return list(parts)
-    (channels,) = known
-    return [widened(part, channels) if part.each else part for part in parts]
+def _align_axis(padding: Sequence[Pair], taps: Sequence[int]) -> tuple[Pair, list[Pair]]:
+    """Return the padding of the common window along one axis, and the distances to its ends.
+
+    Tap 0 of a kernel lies `low` pixels before the input's first pixel, its end `n - low` after.
+    """
+    ends = [(low, n - low) for (low, _), n in zip(padding, taps, strict=True)]
+    lost = {high - end for (_, high), (_, end) in zip(padding, ends, strict=True)}
+    if len(lost) > 1:
+        raise NotMergeable("the branches have outputs of different sizes")
+    before, after = (max(values) for values in zip(*ends, strict=True))
+    return (before, after + lost.pop()), [(before - low, after - end) for low, end in ends]
 
 
-def _aligned(parts: Sequence[Affine]) -> list[Affine]:
-    """The same convolutions, all with the smallest window that holds theirs."""
-    if len({part.stride for part in parts}) > 1:
-        raise NotMergeable(f"branches have strides {[part.stride for part in parts]}")
-    if len({part.inputs for part in parts}) > 1:
-        raise NotMergeable(f"branches take {[part.inputs for part in parts]} channels")
-    modes = {part.mode for part in parts if pads_any(part.pads)} or {"zeros"}
-    if len(modes) > 1:
-        raise NotMergeable(f"branches differ in what they pad: {sorted(modes)}")
-    parts = [replace(part, mode=min(modes)) for part in parts]
-    if any(isinstance(part.pads, str) for part in parts):
-        return _aligned_by_name(parts)
-    fixed: list[Any] = [part.pads for part in parts]
-    lows, highs, lost = [], [], []
-    for axis in range(len(parts[0].taps)):
-        ends = [(own[axis], part.taps[axis]) for own, part in zip(fixed, parts, strict=True)]
-        if len({low + high - taps for (low, high), taps in ends}) > 1:
-            raise NotMergeable("branches have outputs of different sizes")
-        lows.append(max(low for (low, _), _ in ends))
-        highs.append(max(taps - low for (low, _), taps in ends))
-        (low, high), taps = ends[0]
-        lost.append(low + high - taps)
-    pads = tuple((low, cut + high) for low, high, cut in zip(lows, highs, lost, strict=True))
-    found = []
-    for part, own in zip(parts, fixed, strict=True):
-        edges = [
-            (low - before, high - taps + before)
-            for low, high, taps, (before, _) in zip(lows, highs, part.taps, own, strict=True)
-        ]
-        found.append(_enlarged(part, edges, pads))
-    return found
-
-
-def _aligned_by_name(parts: Sequence[Affine]) -> list[Affine]:
-    """The same where padding has a name: windows keep their places in the largest at all sizes."""
-    reason = "their borders depend on the input's size, and differ"
-    names = {part.pads for part in parts if isinstance(part.pads, str)}
-    if len(names) > 1 or not all(isinstance(part.pads, str) for part in parts):
-        raise NotMergeable(reason)
-    (name,) = names
-    taps = [max(sizes) for sizes in zip(*(part.taps for part in parts), strict=True)]
-    found = []
-    for part in parts:
-        edges = []
-        for most, own, step in zip(taps, part.taps, part.stride, strict=True):
-            both = zip(named_lows(name, most, step), named_lows(name, own, step), strict=True)
-            shifts = {outer - inner for outer, inner in both}
-            if len(shifts) > 1 or max(shifts) > most - own:
-                raise NotMergeable(reason)
-            edges.append((max(shifts), most - own - max(shifts)))
-        found.append(_enlarged(part, edges, name))
-    return found
+def _align_named_padding(branches: Sequence[Affine]) -> tuple[str, list[list[Pair]]]:
+    """Return the same for padding with a name, which must align the windows at every input size."""
+    message = "the padding of the branches depends on the input size in different ways"
+    names = {branch.padding for branch in branches}
+    name = names.pop()
+    if names or not isinstance(name, str):
+        raise NotMergeable(message)
+    taps = [max(n) for n in zip(*(branch.taps for branch in branches), strict=True)]
+    edges = []
+    for branch in branches:
+        sides = []
+        for largest, n, stride in zip(taps, branch.taps, branch.stride, strict=True):
+            lows = named_lows(name, largest, stride), named_lows(name, n, stride)
+            shifts = {outer - inner for outer, inner in zip(*lows, strict=True)}
+            shift = max(shifts)
+            if len(shifts) > 1 or shift > largest - n:
+                raise NotMergeable(message)
+            sides.append((shift, largest - n - shift))
+        edges.append(sides)
+    return name, edges
 
 
 def named_lows(name: str, taps: int, stride: int) -> list[int]:
-    """Pixels that a named padding puts before an axis, for a size of each remainder by stride."""
+    """Return the pixels that a padding puts before an axis, for each remainder by the stride."""
     sizes = range(1, stride + 1)
     return [resolve_padding(name, (n,), (taps,), (stride,))[0][0] for n in sizes]
 
 
-def _enlarged(part: Affine, edges: list[tuple[int, int]], pads: Pads | str) -> Affine:
-    channels = [(0, 0), (0, 0)]
-    return replace(
-        part,
-        kernel=np.pad(part.kernel, edges + channels),
-        magnitude=np.pad(part.magnitude, edges + channels),
-        seen=np.pad(part.seen, edges),
-        pads=pads,
+def _enlarge(affine: Affine, edges: list[Pair], padding: Pads | str, mode: str) -> Affine:
+    """Return the convolution with zeros around its kernel."""
+    return affine.map_kernels(
+        lambda kernel: np.pad(kernel, [*edges, (0, 0), (0, 0)]),
+        support=np.pad(affine.support, edges),
+        padding=padding,
+        padding_mode=mode,
     )

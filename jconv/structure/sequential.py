@@ -1,7 +1,7 @@
-"""One convolution after another, as one convolution.
+"""Merging of consecutive convolutions into one convolution.
 
-What decides is the border: zeros that are padded between two convolutions are not what the first
-one makes of zeros further out.
+The border decides whether this is exact: where the second convolution pads zeros, the output of
+the first one beyond its border must be zero too.
 
 References: Ding et al., "Diverse Branch Block" (2021), transforms I, III and V, here for any
 window; for strides, the noble identities in Vaidyanathan, "Multirate Systems and Filter Banks"
@@ -17,143 +17,165 @@ from collections.abc import Sequence
 import numpy as np
 
 from jconv._core.geometry import Pads
-from jconv.structure.affine import Affine, NotMergeable, of_constant, pads_any, regrouped, widened
+from jconv.structure.affine import (
+    Affine,
+    NotMergeable,
+    apply_to_constant,
+    expand_channels,
+    has_padding,
+    reduce_groups,
+)
 
-Pair = tuple[int, int]  # pixels before and after an axis
+Pair = tuple[int, int]  # The pixels before and after an axis.
 
 
-def of_the_same_channels(first: Affine, second: Affine) -> tuple[Affine, Affine]:
-    """Both, where either may stand for any number of channels.
+def match_channels(first: Affine, second: Affine) -> tuple[Affine, Affine]:
+    """Return both with the per-channel map among them expanded to the channels of the other.
 
     Raises:
-      NotMergeable: where `second` sees another number of channels than `first` makes.
+      NotMergeable: if `second` takes another number of channels than `first` returns.
     """
-    if second.each:
-        second = widened(second, len(first.bias))
-    elif first.each and second.inputs % len(first.bias) == 0:
-        first = widened(first, second.inputs // len(first.bias))
-    if second.inputs != len(first.bias):
-        raise NotMergeable(f"{len(first.bias)} channels come out and {second.inputs} go in")
+    if second.per_channel:
+        second = expand_channels(second, first.out_channels)
+    elif first.per_channel and second.in_channels % first.out_channels == 0:
+        first = expand_channels(first, second.in_channels // first.out_channels)
+    if second.in_channels != first.out_channels:
+        raise NotMergeable(
+            f"it takes {second.in_channels} channels and the preceding layer returns "
+            f"{first.out_channels}"
+        )
     return first, second
 
 
-def compose(first: Affine, second: Affine) -> Affine:
-    """`second(first(x))`, of what `of_the_same_channels` gave.
+def compose_affine(first: Affine, second: Affine) -> Affine:
+    """Return `second(first(x))`, for arguments returned by `match_channels`.
 
     Raises:
-      NotMergeable: where `second` pads what `first` would not have made of zeros.
+      NotMergeable: if the padding of `second` differs from the output of `first` beyond its border.
     """
-    pads, mode = _composed_border(first, second)
+    padding, padding_mode = _compose_padding(first, second)
     groups = math.gcd(first.groups, second.groups)
-    a, b = regrouped(first, groups), regrouped(second, groups)
-    stride = tuple(s * t for s, t in zip(a.stride, b.stride, strict=True))
-    bias = of_constant(b.kernel, a.bias, groups)
-    offset = of_constant(b.magnitude, a.offset, groups)
+    a, b = reduce_groups(first, groups), reduce_groups(second, groups)
+    bias = apply_to_constant(b.kernel, a.bias, groups)
+    bias_magnitude = apply_to_constant(b.kernel_magnitude, a.bias_magnitude, groups)
+    # The support is composed as if it were a kernel of one channel.
+    supports = [1.0 * affine.support[..., None, None] for affine in (a, b)]
     return Affine(
-        _convolved(a.kernel, b.kernel, a.stride, groups),
-        bias + b.bias,
-        stride,
-        pads,
-        groups,
-        _convolved(a.magnitude, b.magnitude, a.stride, groups),
-        offset + b.offset,
-        _convolved(
-            a.seen[..., None, None] + 0.0, b.seen[..., None, None] + 0.0, a.stride, 1
-        )[..., 0, 0] > 0,
-        mode,
-        first.each,
-    )  # fmt: skip
-
-
-def _composed_border(first: Affine, second: Affine) -> tuple[Pads | str, str]:
-    """What both pad together, and of what."""
-    own, more = first.pads, second.pads
-    if pads_any(more) and second.mode == "zeros" and np.any(first.bias):
-        raise NotMergeable("zeros are padded where the bias of what comes before would be")
-    if second.is_pointwise:
-        return own, first.mode
-    if first.is_pointwise:
-        return more, second.mode
-    if isinstance(own, str):
-        raise NotMergeable("the border of what comes before depends on the input's size")
-    if isinstance(more, str):
-        raise NotMergeable("its border depends on the size of what comes before it")
-    mode = first.mode
-    if _continues_input(first, second, own, more):
-        if pads_any(own) and pads_any(more) and first.mode != second.mode:
-            raise NotMergeable(
-                f"its border, {second.mode!r}, is not that of before, {first.mode!r}"
-            )
-        mode = second.mode if pads_any(more) else first.mode
-    elif not _continues_zeros(first, second, own, more):
-        _check_padded(first, second, own, more)
-    pads = tuple(
-        (low + step * more_low, high + step * more_high)
-        for (low, high), (more_low, more_high), step in zip(own, more, first.stride, strict=True)
+        kernel=_compose_kernels(a.kernel, b.kernel, a.stride, groups),
+        bias=bias + b.bias,
+        stride=tuple(s * t for s, t in zip(a.stride, b.stride, strict=True)),
+        padding=padding,
+        groups=groups,
+        kernel_magnitude=_compose_kernels(a.kernel_magnitude, b.kernel_magnitude, a.stride, groups),
+        bias_magnitude=bias_magnitude + b.bias_magnitude,
+        support=_compose_kernels(*supports, a.stride, 1)[..., 0, 0] > 0,
+        padding_mode=padding_mode,
+        per_channel=first.per_channel,
     )
-    return pads, mode if pads_any(pads) else "zeros"
 
 
-def _continues_input(first: Affine, second: Affine, own: Pads, more: Pads) -> bool:
-    """Whether the border of `second` is what `first` makes of the same border of the input: along
-    each axis that has one, as `first` does nothing there, or both continue a period."""
-    periods = first.mode == second.mode == "circular"
-    for sides, pads, taps, step in zip(more, own, first.taps, first.stride, strict=True):
-        does_nothing = taps == step == 1 and pads == (0, 0)
-        keeps_period = periods and step == 1 and sum(pads) == taps - 1
-        if max(sides) > 0 and not (does_nothing or keeps_period):
+def _compose_padding(first: Affine, second: Affine) -> tuple[Pads | str, str]:
+    """Return the padding and the padding mode of `second(first(x))`."""
+    inner, outer = first.padding, second.padding
+    if has_padding(outer) and second.padding_mode == "zeros" and np.any(first.bias):
+        raise NotMergeable(
+            "it pads zeros, and the preceding layer has a bias, which is not zero beyond the border"
+        )
+    if second.is_pointwise:
+        return inner, first.padding_mode
+    if first.is_pointwise:
+        return outer, second.padding_mode
+    if isinstance(inner, str):
+        raise NotMergeable("the padding of the preceding layer depends on the input size")
+    if isinstance(outer, str):
+        raise NotMergeable("its padding depends on the output size of the preceding layer")
+    mode = first.padding_mode
+    if _extends_input(first, second, inner, outer):
+        if has_padding(outer):
+            mode = second.padding_mode
+            if has_padding(inner) and first.padding_mode != mode:
+                raise NotMergeable(
+                    f"its padding mode {mode!r} differs from {first.padding_mode!r} of the "
+                    f"preceding layer"
+                )
+    elif not _extends_zeros(first, second, inner, outer):
+        _check_zeros_beyond_border(first, second, inner, outer)
+    padding = tuple(
+        (low + step * outer_low, high + step * outer_high)
+        for (low, high), (outer_low, outer_high), step in zip(
+            inner, outer, first.stride, strict=True
+        )
+    )
+    return padding, mode if has_padding(padding) else "zeros"
+
+
+def _extends_input(first: Affine, second: Affine, inner: Pads, outer: Pads) -> bool:
+    """Return whether padding the output of `first` equals padding its input in the same mode.
+
+    This holds along an axis that `second` does not pad, that `first` leaves unchanged, or that is
+    periodic for both.
+    """
+    circular = first.padding_mode == second.padding_mode == "circular"
+    for sides, (low, high), taps, step in zip(outer, inner, first.taps, first.stride, strict=True):
+        unchanged = taps == step == 1 and (low, high) == (0, 0)
+        keeps_period = circular and step == 1 and low + high == taps - 1
+        if max(sides) > 0 and not (unchanged or keeps_period):
             return False
     return True
 
 
-def _continues_zeros(first: Affine, second: Affine, own: Pads, more: Pads) -> bool:
-    """Whether all that `second` repeats at its border is what `first` makes of padded zeros, and
-    would be so further out."""
-    if first.mode != "zeros" or second.mode == "zeros":
+def _extends_zeros(first: Affine, second: Affine, inner: Pads, outer: Pads) -> bool:
+    """Return whether the border of `second` repeats only outputs of `first` that are zero.
+
+    These outputs are computed from padded zeros alone, and so would be the outputs further out.
+    """
+    if first.padding_mode != "zeros" or second.padding_mode == "zeros":
         return False
-    for (low, high), sides, taps, step in zip(own, more, first.taps, first.stride, strict=True):
-        # Outermost places where `first` sees zeros alone, whatever the input's size.
-        before = max(0, (low - taps) // step + 1)
-        after = max(0, (high - taps - (step - 1)) // step + 1)
-        match second.mode:
+    for (low, high), sides, taps, step in zip(inner, outer, first.taps, first.stride, strict=True):
+        # Outermost outputs of `first` computed from zeros alone, at every input size.
+        zeros_before = max(0, (low - taps) // step + 1)
+        zeros_after = max(0, (high - taps - (step - 1)) // step + 1)
+        match second.padding_mode:
             case "replicate":
                 repeated = [min(side, 1) for side in sides]
             case "circular":
                 repeated = [*reversed(sides)]
-            case _:  # mirrored: all but the outermost place
+            case _:  # A reflection repeats all but the outermost output.
                 repeated = [side + 1 if side > 0 else 0 for side in sides]
-        crops = min(sides) < 0 and second.mode != "replicate"
-        if max(sides) > 0 and (crops or before < repeated[0] or after < repeated[1]):
+        crops = min(sides) < 0 and second.padding_mode != "replicate"
+        repeats_others = zeros_before < repeated[0] or zeros_after < repeated[1]
+        if max(sides) > 0 and (crops or repeats_others):
             return False
-        if _sees_pixels_beyond((low, high), sides, taps, step):
+        if _overlaps_input_beyond_border((low, high), sides, taps, step):
             return False
     return True
 
 
-def _check_padded(first: Affine, second: Affine, own: Pads, more: Pads) -> None:
-    """One place further out on either side, all that `first` sees must be zeros."""
-    if second.mode != "zeros":
+def _check_zeros_beyond_border(first: Affine, second: Affine, inner: Pads, outer: Pads) -> None:
+    """Check that `second` pads zeros and that `first` is zero beyond its border."""
+    if second.padding_mode != "zeros":
         raise NotMergeable(
-            f"its border, {second.mode!r}, continues what comes before, not the input"
+            f"its padding mode {second.padding_mode!r} extends the output of the preceding layer, "
+            f"which differs from extending the input"
         )
-    if first.mode != "zeros":
+    if first.padding_mode != "zeros":
         raise NotMergeable(
-            f"zeros are padded where the border of what comes before is {first.mode!r}"
+            f"it pads zeros, and the padding mode of the preceding layer is {first.padding_mode!r}"
         )
-    for (low, high), (more_low, more_high), taps, step in zip(
-        own, more, first.taps, first.stride, strict=True
-    ):
-        if _sees_pixels_beyond((low, high), (more_low, more_high), taps, step):
-            raise NotMergeable("zeros are padded where what comes before sees pixels of the border")
+    for pads, outer_pads, taps, step in zip(inner, outer, first.taps, first.stride, strict=True):
+        if _overlaps_input_beyond_border(pads, outer_pads, taps, step):
+            raise NotMergeable(
+                "it pads zeros where the window of the preceding layer still overlaps the input"
+            )
 
 
-def _sees_pixels_beyond(own: Pair, more: Pair, taps: int, step: int) -> bool:
-    """Whether one place further out, on a side that is padded again, is other than zeros."""
-    return (more[0] > 0 and own[0] < taps - step) or (more[1] > 0 and own[1] < taps - 1)
+def _overlaps_input_beyond_border(inner: Pair, outer: Pair, taps: int, step: int) -> bool:
+    """Return whether the first window beyond a border that is padded again overlaps the input."""
+    return (outer[0] > 0 and inner[0] < taps - step) or (outer[1] > 0 and inner[1] < taps - 1)
 
 
-def _convolved(a: np.ndarray, b: np.ndarray, stride: Sequence[int], groups: int) -> np.ndarray:
-    """The kernel of `b` after `a`: its taps lie `stride` pixels apart."""
+def _compose_kernels(a: np.ndarray, b: np.ndarray, stride: Sequence[int], groups: int):
+    """Return the kernel of `b` after `a`, whose taps lie `stride` input pixels apart."""
     rank = a.ndim - 2
     sizes = [
         n + step * (m - 1)
@@ -164,8 +186,8 @@ def _convolved(a: np.ndarray, b: np.ndarray, stride: Sequence[int], groups: int)
     a = a.reshape(*a.shape[:-1], groups, -1)
     b = b.reshape(*b.shape[:-1], groups, outputs)
     for tap in itertools.product(*map(range, b.shape[:rank])):
-        place = tuple(
+        window = tuple(
             slice(t * step, t * step + n) for t, step, n in zip(tap, stride, a.shape, strict=False)
         )
-        kernel[place] += np.einsum("...cgm,mgo->...cgo", a, b[tap])
+        kernel[window] += np.einsum("...cgm,mgo->...cgo", a, b[tap])
     return kernel.reshape(*sizes, a.shape[rank], groups * outputs)
