@@ -16,7 +16,7 @@ from flax import nnx
 from jconv._core.problem import unit_roundoff
 from jconv._core.rich_repr import RichRepr
 from jconv.nn.pool import AvgPool
-from jconv.selection.choose import milliseconds
+from jconv.selection.choice import milliseconds
 from jconv.structure.affine import Affine, apply_to_constant
 from jconv.transforms.inspect import Inspection, inspect
 
