@@ -59,7 +59,7 @@ def compose_affine(first: Affine, second: Affine) -> Affine:
     bias = apply_to_constant(b.kernel, a.bias, groups)
     bias_magnitude = apply_to_constant(b.kernel_magnitude, a.bias_magnitude, groups)
     # The support is composed as if it were a kernel of one channel.
-    supports = [1.0 * affine.support[..., None, None] for affine in (a, b)]
+    a_support, b_support = (1.0 * affine.support[..., None, None] for affine in (a, b))
     return Affine(
         kernel=_compose_kernels(a.kernel, b.kernel, a.stride, groups),
         bias=bias + b.bias,
@@ -68,7 +68,7 @@ def compose_affine(first: Affine, second: Affine) -> Affine:
         groups=groups,
         kernel_magnitude=_compose_kernels(a.kernel_magnitude, b.kernel_magnitude, a.stride, groups),
         bias_magnitude=bias_magnitude + b.bias_magnitude,
-        support=_compose_kernels(*supports, a.stride, 1)[..., 0, 0] > 0,
+        support=_compose_kernels(a_support, b_support, a.stride, 1)[..., 0, 0] > 0,
         padding_mode=padding_mode,
         per_channel=first.per_channel,
     )
@@ -174,7 +174,9 @@ def _overlaps_input_beyond_border(inner: Pair, outer: Pair, taps: int, step: int
     return (outer[0] > 0 and inner[0] < taps - step) or (outer[1] > 0 and inner[1] < taps - 1)
 
 
-def _compose_kernels(a: np.ndarray, b: np.ndarray, stride: Sequence[int], groups: int):
+def _compose_kernels(
+    a: np.ndarray, b: np.ndarray, stride: Sequence[int], groups: int
+) -> np.ndarray:
     """Return the kernel of `b` after `a`, whose taps lie `stride` input pixels apart."""
     rank = a.ndim - 2
     sizes = [
