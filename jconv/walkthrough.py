@@ -1,8 +1,7 @@
-"""The walk-through: a convolution by hand, one window at a time.
+"""One convolution computed by hand, one window at a time.
 
-Every number that `jconv.conv` adds up is written out, which explains a convolution of a
-few pixels and drowns anyone in one of a thousand: time, memory and paper all grow with
-outputs times taps.
+Every product that `jconv.conv` sums is kept and printed. This explains a convolution of a few
+pixels. It is unreadable for a thousand: time, memory and output grow with outputs times taps.
 
     >>> walk = walkthrough()
     >>> print(walk.output)
@@ -12,9 +11,11 @@ outputs times taps.
     Cross-correlation, as in deep learning.
     ...
     Step 1 of 4, output (0, 0): the window covers rows 0 to 2, columns 0 to 2.
-       1  2  3     -1  0  1
-       5  6  7  *  -1  0  1
-       9 10 11     -1  0  1
+      Input               Kernel      Products
+      [ 1][ 2][ 3]  4     -1  0  1    -1  0  3
+      [ 5][ 6][ 7]  8     -1  0  1    -5  0  7
+      [ 9][10][11] 12     -1  0  1    -9  0 11
+       13  14  15  16
       (1)(-1) + (2)(0) + (3)(1) +
       (5)(-1) + (6)(0) + (7)(1) +
       (9)(-1) + (10)(0) + (11)(1)
@@ -24,7 +25,6 @@ outputs times taps.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import jax.numpy as jnp
@@ -32,29 +32,37 @@ import numpy as np
 from jaxtyping import Real
 from rich.columns import Columns
 from rich.console import Group, RenderableType
-from rich.panel import Panel
+from rich.padding import Padding
 from rich.text import Text
 
 from jconv._core.geometry import Window, make_window
+from jconv._core.rich_repr import RichRepr
 from jconv.kernels import prewitt
 
-# Pixels shown around the window in each step on a terminal; the rest of a large input is left out.
-SURROUNDINGS = 3
+CONTEXT = 3  # pixels printed around the window in each step; the rest of a large input is omitted
 
-SIZE_RULE = "Output size, floor((n + pads - dilation*(k-1) - 1)/stride) + 1"
+SIZE_FORMULA = "Output size, floor((n + pads - dilation*(k-1) - 1)/stride) + 1:"
+
+PROCEDURE = """\
+At each position of the window, multiply each pixel by the tap over it and sum the products.
+Rows and columns count from 0."""
+CORRELATION = f"Cross-correlation, as in deep learning.\n{PROCEDURE}"
+CONVOLUTION = f"""\
+Convolution, as in mathematics: the kernel is rotated by 180 degrees first.
+{PROCEDURE}"""
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One position of the window: the pixels under it, times the kernel, added up.
+    """One position of the window: the pixels under it, the products, and their sum.
 
     Args:
       row: row of the output, from 0.
       column: column of the output, from 0.
       top: first row of the window in the padded input.
       left: first column of the window in the padded input.
-      patch: the pixels that the taps meet.
-      kernel: the taps; turned by 180 degrees where the walk-through flips.
+      patch: the pixels under the taps.
+      kernel: the kernel; rotated by 180 degrees if the walk-through flips it.
       products: `patch * kernel`.
       value: the sum of the products, which is the output here.
     """
@@ -70,16 +78,16 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Walkthrough:
-    """A convolution step by step: print it, or hand it to `rich.print`.
+class Walkthrough(RichRepr):
+    """A convolution step by step; `print` and `rich.print` write it out.
 
     Args:
       x: the input.
       kernel: the kernel, as given.
-      flip: whether the kernel is turned by 180 degrees first.
+      flip: whether the kernel is rotated by 180 degrees first.
       padding: the padding, as given; `window.padding` has it in pixels.
-      window: how the kernel moves over the input.
-      steps: one for every output, row by row.
+      window: the geometry of the convolution.
+      steps: one for each output, row by row.
       output: what `jconv.conv` computes, in int64 or float64.
     """
 
@@ -91,23 +99,13 @@ class Walkthrough:
     steps: tuple[Step, ...]
     output: Real[np.ndarray, "ho wo"]
 
-    def __str__(self) -> str:
-        matrices = (f"{title}:\n{_indent(_lines(array))}" for title, array in _matrices(self))
-        sizes = f"{SIZE_RULE}:\n{_indent(_size_lines(self.window))}"
-        steps = (_step_text(self, step) for step in self.steps)
-        output = f"{_title('Output', self.output)}:\n{_indent(_lines(self.output))}"
-        return "\n\n".join([_rule(self), *matrices, sizes, *steps, output])
-
-    def __repr__(self) -> str:
-        return str(self)  # what a prompt or a notebook shows for `jconv.walkthrough()`
-
     def __rich__(self) -> RenderableType:
-        matrices = [_block(title, _grid(_lines(array))) for title, array in _matrices(self)]
         return Group(
-            _panel("Walk-through", Text(_rule(self)), Columns(matrices, padding=(0, 4))),
-            _panel(SIZE_RULE, Text("\n".join(_size_lines(self.window)))),
-            *(_step_panel(self, step) for step in self.steps),
-            _panel(_title("Output", self.output), _grid(_lines(self.output), style="bold")),
+            Text(CONVOLUTION if self.flip else CORRELATION),
+            *(_section(_title(name, array), _grid(array)) for name, array in _matrices(self)),
+            _section(SIZE_FORMULA, Text("\n".join(_size_lines(self.window)))),
+            *(_step_section(self, step) for step in self.steps),
+            _section(_title("Output", self.output), _grid(self.output, style="bold")),
         )
 
 
@@ -120,10 +118,10 @@ def walkthrough(
     dilation: int | Sequence[int] = 1,
     flip: bool = False,
 ) -> Walkthrough:
-    """Convolves by hand and keeps every product, for one channel of one image.
+    """Compute a convolution of one channel of one image by hand, keeping every product.
 
-    Computes what `jconv.conv(x[None, :, :, None], kernel[:, :, None, None], ...)` does,
-    as plain sums in float64, or int64 where both arrays hold whole numbers by their dtype.
+    The output equals `jconv.conv(x[None, :, :, None], kernel[:, :, None, None], ...)`, as plain
+    sums in float64, or in int64 if both arrays have integer dtypes.
 
     Args:
       x: the input, (rows, columns); None is 1 to 16 in four rows.
@@ -131,26 +129,33 @@ def walkthrough(
       stride: pixels between neighbouring windows; one int, or (rows, columns).
       padding: a name, an int or pairs, as `jconv.conv` takes it; the pixels added are 0.
       dilation: pixels between neighbouring taps; one int, or (rows, columns).
-      flip: turns the kernel by 180 degrees first: the mathematician's convolution.
+      flip: rotate the kernel by 180 degrees first: convolution as in mathematics, instead of
+        cross-correlation.
+
+    Returns:
+      All steps and the output.
 
     Raises:
       ValueError: if an array is not two-dimensional, empty or not of real numbers, or
-        if the window does not fit.
+        if the kernel does not fit into the padded input.
     """
     x = _matrix("x", np.arange(1, 17).reshape(4, 4) if x is None else x)
     kernel = _matrix("kernel", np.asarray(prewitt(), dtype="int64") if kernel is None else kernel)
     window = make_window(x.shape, kernel.shape, stride=stride, padding=padding, dilation=dilation)
 
     padded = _padded(x, window)
-    turned = kernel[::-1, ::-1] if flip else kernel
+    rotated = kernel[::-1, ::-1] if flip else kernel
     steps = tuple(
-        _step(padded, turned, window, row, column) for row, column in np.ndindex(*window.output)
+        _make_step(padded, rotated, window, row, column)
+        for row, column in np.ndindex(*window.output)
     )
     output = np.array([step.value for step in steps]).reshape(window.output)
     return Walkthrough(x, kernel, flip, padding, window, steps, output)
 
 
-def _step(padded, kernel, window, row, column):
+def _make_step(
+    padded: np.ndarray, kernel: np.ndarray, window: Window, row: int, column: int
+) -> Step:
     top, left = row * window.stride[0], column * window.stride[1]
     rows, columns = _taps(window, top, left)
     patch = padded[np.ix_(rows, columns)]
@@ -158,8 +163,8 @@ def _step(padded, kernel, window, row, column):
     return Step(row, column, top, left, patch, kernel, products, products.sum().item())
 
 
-def _taps(window, top, left):
-    """Rows and columns of the padded input that meet a tap."""
+def _taps(window: Window, top: int, left: int) -> tuple[range, range]:
+    """Return the rows and columns of the padded input that lie under a tap."""
     rows, columns = window.span
     return (
         range(top, top + rows, window.dilation[0]),
@@ -167,8 +172,8 @@ def _taps(window, top, left):
     )
 
 
-def _padded(x, window):
-    """The input between zeros; negative padding crops."""
+def _padded(x: np.ndarray, window: Window) -> np.ndarray:
+    """Pad the input with zeros; negative padding crops."""
     x = np.pad(x, [(max(0, low), max(0, high)) for low, high in window.padding])
     crop = [
         slice(max(0, -low), size - max(0, -high))
@@ -177,19 +182,19 @@ def _padded(x, window):
     return x[tuple(crop)]
 
 
-def _matrix(name, array):
-    """A copy in int64 or float64, after checking that it is a matrix of real numbers."""
+def _matrix(name: str, array: Any) -> np.ndarray:
+    """Check that `array` is a matrix of real numbers, and return a copy in int64 or float64."""
     try:
         array = np.asarray(array)
     except ValueError as error:
         raise ValueError(
-            f"`{name}` must be a matrix whose rows are equally long. Received: {array!r}."
+            f"`{name}` must be a matrix whose rows have equal lengths. Received: {array!r}."
         ) from error
-    whole = jnp.issubdtype(array.dtype, jnp.integer)
-    if not whole and not jnp.issubdtype(array.dtype, jnp.floating):
+    is_integer = jnp.issubdtype(array.dtype, jnp.integer)
+    if not is_integer and not jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(
-            f"`{name}` must hold real numbers. Received: dtype={array.dtype}. Convert it "
-            f"first, as in np.asarray({name}).astype(float)."
+            f"`{name}` must hold real numbers. Received: dtype={array.dtype}. "
+            f"Convert it first: np.asarray({name}).astype(float)."
         )
     if array.ndim != 2:
         raise ValueError(
@@ -199,14 +204,15 @@ def _matrix(name, array):
     if array.size == 0:
         raise ValueError(
             f"`{name}` must have at least one row and one column. Received: shape={array.shape}. "
-            f"Leave `{name}` out for an example."
+            f"Omit `{name}` for an example."
         )
-    return array.astype("int64" if whole else "float64")
+    return array.astype("int64" if is_integer else "float64")
 
 
-def _slice_advice(name, rank):
+def _slice_advice(name: str, rank: int) -> str:
+    """Suggest how to make a matrix of an array of another rank."""
     if rank < 2:
-        return f"Write numbers in a row as [[1, 2, 3]], or reshape: np.reshape({name}, (1, -1))."
+        return f"Write a single row as [[1, 2, 3]], or reshape: np.reshape({name}, (1, -1))."
     if rank == 4:
         part = "0, :, :, 0" if name == "x" else ":, :, 0, 0"
     else:
@@ -214,33 +220,28 @@ def _slice_advice(name, rank):
     return f"Pass a slice such as {name}[{part}]."
 
 
-def _rule(walk):
-    name = "Cross-correlation, as in deep learning."
-    if walk.flip:
-        name = "Convolution, as in mathematics: the kernel is turned by 180 degrees first."
-    rule = "Lay the kernel on the input, multiply what meets, add up, move on."
-    return f"{name}\n{rule}\nRows and columns count from 0."
-
-
-def _matrices(walk) -> Iterator[tuple[str, np.ndarray]]:
-    """What goes in, each with its title."""
-    yield _title("Input", walk.x), walk.x
+def _matrices(walk: Walkthrough) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the input and the kernel, each with its title and in all its forms."""
+    yield "Input", walk.x
     if _is_padded(walk):
         (above, below), (left, right) = walk.window.padding
         sides = f"{above} above, {below} below, {left} left, {right} right"
-        padded = _padded(walk.x, walk.window)
-        yield _title(f"Padded input ({sides})", padded), padded
-    yield _title("Kernel", walk.kernel), walk.kernel
+        yield f"Padded input ({sides})", _padded(walk.x, walk.window)
+    yield "Kernel", walk.kernel
     if walk.flip:
-        turned = walk.kernel[::-1, ::-1]
-        yield _title("Kernel turned by 180 degrees", turned), turned
+        yield "Kernel rotated by 180 degrees", walk.kernel[::-1, ::-1]
 
 
-def _title(name, array):
-    return f"{name}, {array.shape[0]} x {array.shape[1]}"
+def _is_padded(walk: Walkthrough) -> bool:
+    return walk.window.padding != ((0, 0), (0, 0))
 
 
-def _size_lines(window):
+def _title(name: str, array: np.ndarray) -> str:
+    return f"{name}, {array.shape[0]} x {array.shape[1]}:"
+
+
+def _size_lines(window: Window) -> list[str]:
+    """Write out the formula of the output size for both axes."""
     return [
         f"{name} floor(({n}{_signed(sum(pads))} - {dilation}*({k}-1) - 1)/{stride}) + 1 = {output}"
         for name, n, pads, dilation, k, stride, output in zip(
@@ -256,25 +257,25 @@ def _size_lines(window):
     ]
 
 
-def _where(walk, step):
+def _step_title(walk: Walkthrough, step: Step) -> str:
+    number = step.row * walk.window.output[1] + step.column + 1
     rows, columns = _taps(walk.window, step.top, step.left)
     padded = " of the padded input" if _is_padded(walk) else ""
-    return f"the window covers {_span('row', rows)}, {_span('column', columns)}{padded}."
+    return (
+        f"Step {number} of {len(walk.steps)}, output ({step.row}, {step.column}): "
+        f"the window covers {_span('row', rows)}, {_span('column', columns)}{padded}."
+    )
 
 
-def _span(name, taps):
+def _span(name: str, taps: range) -> str:
     if len(taps) == 1:
         return f"{name} {taps[0]}"
     gap = f" in steps of {taps.step}" if taps.step > 1 else ""
     return f"{name}s {taps[0]} to {taps[-1]}{gap}"
 
 
-def _is_padded(walk):
-    return walk.window.padding != ((0, 0), (0, 0))
-
-
-def _product_lines(step):
-    """Every product, a line for each row of the kernel; a plus ends all lines but the last."""
+def _product_lines(step: Step) -> list[str]:
+    """Write every product, one line per row of the kernel; all lines but the last end in a plus."""
     return " +\n".join(
         " + ".join(
             f"({_short(pixel)})({_short(tap)})" for pixel, tap in zip(pixels, taps, strict=True)
@@ -283,88 +284,60 @@ def _product_lines(step):
     ).split("\n")
 
 
-def _sum_line(step):
-    """The products that are not zero, and their sum."""
+def _sum_line(step: Step) -> str:
+    """Write the nonzero products and their sum."""
     first, *others = [term for term in step.products.flat if term != 0] or [0]
     if not others:
-        alone = "the only product that is not 0" if first != 0 else "every product is 0"
-        return f"{_short(step.value)} ({alone})"
+        reason = "the only product that is not 0" if first != 0 else "every product is 0"
+        return f"{_short(step.value)} ({reason})"
     return _short(first) + "".join(map(_signed, others)) + f" = {_short(step.value)}"
 
 
-def _signed(number):
+def _signed(number: float) -> str:
     return f" {'-' if number < 0 else '+'} {_short(abs(number))}"
 
 
-def _short(number):
-    """Whole numbers in full, others to four figures."""
+def _short(number: float) -> str:
+    """Write whole numbers in full, and others to four significant digits."""
     whole = abs(number) < 1e15 and number == round(number)
     return str(int(number)) if whole else f"{number:.4g}"
 
 
-def _lines(array):
-    """The matrix in aligned columns, a line for each row."""
-    cells = [[_short(number) for number in row] for row in array]
-    width = max(len(cell) for row in cells for cell in row)
-    return [" ".join(cell.rjust(width) for cell in row) for row in cells]
+def _section(title: str, *parts: RenderableType) -> Group:
+    return Group(Text(f"\n{title}", style="bold"), *(Padding.indent(part, 2) for part in parts))
 
 
-def _step_text(walk, step):
-    title = f"{_step_title(walk, step)}: {_where(walk, step)}"
-    patch, kernel = _lines(step.patch), _lines(step.kernel)
-    middle = (len(patch) - 1) // 2
-    beside = [
-        f"{left}  {'*' if row == middle else ' '}  {right}"
-        for row, (left, right) in enumerate(zip(patch, kernel, strict=True))
-    ]
-    return f"{title}\n{_indent([*beside, *_product_lines(step), _sum_line(step)])}"
-
-
-def _step_title(walk, step):
-    number = step.row * walk.window.output[1] + step.column + 1
-    return f"Step {number} of {len(walk.steps)}, output ({step.row}, {step.column})"
-
-
-def _indent(lines):
-    return "\n".join(f"  {line}" for line in lines)
-
-
-def _step_panel(walk, step):
+def _step_section(walk: Walkthrough, step: Step) -> Group:
     blocks = [
         _window_block(walk, step),
-        _block("Kernel", _grid(_lines(step.kernel))),
-        _block("Products", _grid(_lines(step.products))),
+        _block("Kernel", _grid(step.kernel)),
+        _block("Products", _grid(step.products)),
     ]
-    where = _where(walk, step)
-    return _panel(
+    return _section(
         _step_title(walk, step),
-        Text(where[0].upper() + where[1:]),
         Columns(blocks, padding=(0, 4)),
-        Text("\n" + "\n".join(_product_lines(step))),
+        Text("\n".join(_product_lines(step))),
         Text(_sum_line(step), style="bold"),
     )
 
 
-def _window_block(walk, step):
-    """The input around the window; brackets, seen without colours too, mark what meets a tap."""
+def _window_block(walk: Walkthrough, step: Step) -> Group:
+    """Show the input around the window; brackets mark the taps, also where there are no colours."""
     padded = _padded(walk.x, walk.window)
     taps = _taps(walk.window, step.top, step.left)
     rows, columns = (
-        range(max(0, taken[0] - SURROUNDINGS), min(size, taken[-1] + 1 + SURROUNDINGS))
-        for taken, size in zip(taps, padded.shape, strict=True)
+        range(max(0, covered[0] - CONTEXT), min(size, covered[-1] + 1 + CONTEXT))
+        for covered, size in zip(taps, padded.shape, strict=True)
     )
-    cells = {at: _short(padded[at]) for at in product(rows, columns)}
-    width = max(map(len, cells.values()))
-
-    grid = _grid([])
-    for row in rows:
-        for column in columns:
-            cell = cells[row, column].rjust(width)
+    cells = _aligned(padded[rows.start : rows.stop, columns.start : columns.stop])
+    grid = Text(no_wrap=True, overflow="ellipsis")
+    for row, line in zip(rows, cells, strict=True):
+        grid.append("\n" if grid else "")
+        for column, cell in zip(columns, line, strict=True):
             if row in taps[0] and column in taps[1]:
                 grid.append(f"[{cell}]", style="bold reverse")
             else:
                 grid.append(f" {cell} ")
-        grid.append("\n")
     grid.rstrip()
     title = "Padded input" if _is_padded(walk) else "Input"
     if (len(rows), len(columns)) != padded.shape:
@@ -372,14 +345,17 @@ def _window_block(walk, step):
     return _block(title, grid)
 
 
-def _block(title, grid):
-    # The blank line keeps blocks apart where a narrow terminal stacks them.
-    return Group(Text(f"\n{title}", style="italic"), grid)
+def _block(title: str, grid: Text) -> Group:
+    return Group(Text(title, style="italic"), grid)
 
 
-def _grid(lines, style=""):
-    return Text("\n".join(lines), style=style, no_wrap=True, overflow="ellipsis")
+def _grid(array: np.ndarray, style: str = "") -> Text:
+    lines = "\n".join(" ".join(row) for row in _aligned(array))
+    return Text(lines, style=style, no_wrap=True, overflow="ellipsis")
 
 
-def _panel(title, *parts):
-    return Panel(Group(*parts), title=title, title_align="left")
+def _aligned(array: np.ndarray) -> list[list[str]]:
+    """Write the numbers of a matrix, all equally wide."""
+    cells = [[_short(number) for number in row] for row in array]
+    width = max(len(cell) for row in cells for cell in row)
+    return [[cell.rjust(width) for cell in row] for row in cells]
