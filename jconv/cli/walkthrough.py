@@ -1,4 +1,4 @@
-"""One convolution, step by step: `walkthrough`."""
+"""The verb `walkthrough`: one convolution, step by step."""
 
 import re
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from jconv.kernels import KERNELS
 
 
 def walkthrough(arguments: Sequence[str]) -> int:
-    """`jconv walkthrough`."""
+    """Run `jconv walkthrough`."""
 
-    def walk(
+    def compute(
         x: str = "1 2 3 4; 5 6 7 8; 9 10 11 12; 13 14 15 16",
         kernel: str = "prewitt",
         stride: int = 1,
@@ -25,15 +25,15 @@ def walkthrough(arguments: Sequence[str]) -> int:
         dilation: int = 1,
         flip: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     ):
-        """Show one convolution step by step, each product and sum written out.
+        """Compute one convolution step by step, with every product and sum written out.
 
         Args:
           x: the input, rows separated by semicolons.
-          kernel: the kernel in the same way, or the name of one in jconv.kernels.
+          kernel: the kernel in the same format, or the name of a kernel in jconv.kernels.
           stride: pixels between neighbouring outputs.
           padding: VALID, SAME, FULL, or pixels on every side.
           dilation: pixels between neighbouring taps.
-          flip: turn the kernel round first: true convolution, not correlation.
+          flip: rotate the kernel by 180 degrees first: convolution instead of cross-correlation.
         """
         return jconv.walkthrough(
             _matrix("x", x),
@@ -44,12 +44,12 @@ def walkthrough(arguments: Sequence[str]) -> int:
             flip=flip,
         )
 
-    Console().print(parse(walk, "walkthrough", arguments))
+    Console().print(parse(compute, "walkthrough", arguments))
     return OK
 
 
 def _matrix(name: str, text: str) -> np.ndarray:
-    """Numbers separated by spaces or commas, rows by semicolons."""
+    """Parse numbers separated by spaces or commas, in rows separated by semicolons."""
     try:
         rows = [[float(word) for word in row.replace(",", " ").split()] for row in text.split(";")]
     except ValueError:
@@ -57,7 +57,7 @@ def _matrix(name: str, text: str) -> np.ndarray:
     if not rows or not rows[0] or len({len(row) for row in rows}) != 1:
         names = f", or one of {list(KERNELS)}" if name == "kernel" else ""
         raise ValueError(
-            f"`--{name}` must be rows of as many numbers each, separated by semicolons, such as "
+            f"`--{name}` must be rows of equal length, separated by semicolons, such as "
             f"'1 2; 3 4'{names}. Received: {text!r}."
         )
     return np.array(rows)

@@ -35,7 +35,7 @@ def predictions(name: str, images: Sequence[Path], weights: Path | None, top: in
         these are told at once.
     """
     if name not in PUBLISHED:
-        raise ValueError(f"`NETWORK` must be one of {sorted(PUBLISHED)}. Received: {name!r}.")
+        raise ValueError(f"`MODEL` must be one of {sorted(PUBLISHED)}. Received: {name!r}.")
     if not images:
         raise ValueError(
             f"`IMAGE` must be at least one file. Received: none. Example: jconv predict {name} "

@@ -80,7 +80,7 @@ def test_every_value_can_be_overridden(here, capsys):
         (("report", "runs/none"), "must be the folder of a run"),
         (("summary", "none.yaml"), "no such file"),
         (("walkthrough", "--kernel", "prewit"), "or one of ['prewitt'"),
-        (("walkthrough", "--x", "1 2; 3"), "rows of as many numbers"),
+        (("walkthrough", "--x", "1 2; 3"), "rows of equal length"),
         (("bench", "--regret", "-1"), "`--regret` must be at least 0"),
         (("tune", "--random", "-1"), "`--random` must be at least 0 minutes"),
         (("tune", "--random", "nan"), "`--random` must be at least 0 minutes"),

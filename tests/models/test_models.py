@@ -352,7 +352,7 @@ def test_predict_tells_all_that_is_wrong(tmp_path, capsys):
     assert str(broken) in told and "none.jpg: no such file" in told
     assert main(["predict", "xception", str(broken)]) == 2
     assert main(["predict", "resnet", "none.jpg"]) == 2
-    assert "`NETWORK` must be one of" in capsys.readouterr().err
+    assert "`MODEL` must be one of" in capsys.readouterr().err
 
 
 def test_predict_wants_an_image(capsys):
