@@ -1,4 +1,4 @@
-"""What the test images were taken for: a table, a row for each label."""
+"""The confusion matrix of the test images, as a table with a row for each label."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,80 +10,82 @@ from jaxtyping import Float
 from jconv.report.formatting import number, percent
 from jconv.report.run_reader import Run, is_number
 
-MOST_CLASSES = 100
-NUMBERED = 20  # classes up to which each cell shows its number
-WORST = 3  # pairs that are told of in words
+MAX_CLASSES = 100
+MAX_NUMBERED_CLASSES = 20  # with more classes, cells are too small for numbers
+LISTED_ERRORS = 3  # pairs of classes that are listed below the table
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Images of one label that were taken for one class.
+    """Images of one label that were classified as one class.
 
     Attributes:
-      text: how many; empty for none.
-      title: the same in words.
-      right: whether the class is the label.
+      text: their number; empty for none.
+      title: a sentence about them.
+      correct: whether the class is the label.
       shade: from 0 to 1.
     """
 
     text: str
     title: str
-    right: bool
+    correct: bool
     shade: float
 
 
 @dataclass(frozen=True)
-class Confusion:
+class ConfusionMatrix:
     """The table.
 
     Attributes:
-      names: of the classes.
+      names: names of the classes.
       rows: the cells of each label.
-      recalls: the share of each label that was named correctly, as text.
-      numbered: whether the cells have room for their numbers.
-      worst: the commonest mistakes, as sentences without their full stops.
-      scale: the share of a label in full colour among the wrong ones, as text; empty without any.
-      times: how often each image was seen: once by each replicate.
+      recalls: the fraction of each label that was classified correctly, as text.
+      numbered: whether the cells are large enough for their numbers.
+      most_frequent_errors: the most frequent errors, as text.
+      scale: the fraction with the strongest colour among the errors, as text; empty without errors.
+      replicates: how often each image was classified: once by each replicate.
     """
 
     names: list[str]
     rows: list[list[Cell]]
     recalls: list[str]
     numbered: bool
-    worst: list[str]
+    most_frequent_errors: list[str]
     scale: str
-    times: int
+    replicates: int
 
 
-def confusion_of(run: Run) -> Confusion | None:
-    """Reads `test_confusion` of a summary; none where it is no table of few enough classes."""
-    counts = _read(run.summary.get("test_confusion"))
+def read_confusion_matrix(run: Run) -> ConfusionMatrix | None:
+    """Read `test_confusion` of a summary; None if it is missing, invalid or too large."""
+    counts = _parse_counts(run.summary.get("test_confusion"))
     if counts is None:
         return None
-    names = _names(run.summary.get("classes"), len(counts))
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    wrong = shares * (1 - np.eye(len(counts)))
+    classes = range(len(counts))
+    names = _class_names(run.summary.get("classes"), len(counts))
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    errors = fractions * (1 - np.eye(len(counts)))
     images = run.summary.get("test_images")
-    times = round(counts.sum() / images) if is_number(images) and images >= 1 else 1
-    return Confusion(
+    replicates = round(counts.sum() / images) if is_number(images) and images >= 1 else 1
+    return ConfusionMatrix(
         names=names,
         rows=[
             [
-                _cell(counts, shares, wrong.max(), names, label, taken)
-                for taken in range(len(counts))
+                _make_cell(counts, fractions, errors.max(), names, label, predicted)
+                for predicted in classes
             ]
-            for label in range(len(counts))
+            for label in classes
         ],
-        recalls=[percent(share) if counts[k].any() else "" for k, share in _diagonal(shares)],
-        numbered=len(counts) <= NUMBERED,
-        worst=_worst(counts, names),
-        scale=percent(float(wrong.max())) if wrong.any() else "",
-        times=max(times, 1),
+        recalls=[percent(float(fractions[k, k])) if counts[k].any() else "" for k in classes],
+        numbered=len(counts) <= MAX_NUMBERED_CLASSES,
+        most_frequent_errors=_most_frequent_errors(counts, names),
+        scale=percent(float(errors.max())) if errors.any() else "",
+        replicates=max(replicates, 1),
     )
 
 
-def _read(table: Any) -> Float[np.ndarray, "classes classes"] | None:
-    if not isinstance(table, list) or not 2 <= len(table) <= MOST_CLASSES:
+def _parse_counts(table: Any) -> Float[np.ndarray, "classes classes"] | None:
+    """Return a square table of counts as an array; None if it is anything else."""
+    if not isinstance(table, list) or not 2 <= len(table) <= MAX_CLASSES:
         return None
     if not all(isinstance(row, list) and len(row) == len(table) for row in table):
         return None
@@ -92,33 +94,38 @@ def _read(table: Any) -> Float[np.ndarray, "classes classes"] | None:
     return np.array(table, np.float64)
 
 
-def _names(given: Any, count: int) -> list[str]:
-    if isinstance(given, list) and len(given) == count:
-        return [str(name) for name in given]
+def _class_names(names: Any, count: int) -> list[str]:
+    if isinstance(names, list) and len(names) == count:
+        return [str(name) for name in names]
     return [str(k) for k in range(count)]
 
 
-def _diagonal(shares: Float[np.ndarray, "classes classes"]) -> list[tuple[int, float]]:
-    return list(enumerate(np.diagonal(shares).tolist()))
-
-
-def _cell(counts, shares, most_wrong: float, names: Sequence[str], label: int, taken: int) -> Cell:
-    count, share = int(counts[label, taken]), float(shares[label, taken])
-    right = label == taken
+def _make_cell(
+    counts: Float[np.ndarray, "classes classes"],
+    fractions: Float[np.ndarray, "classes classes"],
+    largest_error: float,
+    names: Sequence[str],
+    label: int,
+    predicted: int,
+) -> Cell:
+    count, fraction = int(counts[label, predicted]), float(fractions[label, predicted])
+    correct = label == predicted
     if not count:
-        return Cell("", "", right, 0.0)
-    title = f"{names[label]} taken for {names[taken]}: {number(count)}, {percent(share)}"
-    # Mistakes have a scale of their own: beside what is right they could not be seen.
-    shade = share if right else share / most_wrong
-    return Cell(number(count), title, right, round(shade, 3))
+        return Cell("", "", correct, 0.0)
+    title = f"{names[label]} classified as {names[predicted]}: {number(count)}, {percent(fraction)}"
+    # On the colour scale of the correct cells, errors would be invisible.
+    shade = fraction if correct else fraction / largest_error
+    return Cell(number(count), title, correct, round(shade, 3))
 
 
-def _worst(counts: Float[np.ndarray, "classes classes"], names: Sequence[str]) -> list[str]:
-    wrong = counts * (1 - np.eye(len(counts)))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:WORST]
-    pairs = (np.unravel_index(place, wrong.shape) for place in order.tolist())
+def _most_frequent_errors(
+    counts: Float[np.ndarray, "classes classes"], names: Sequence[str]
+) -> list[str]:
+    errors = counts * (1 - np.eye(len(counts)))
+    order = np.argsort(-errors, axis=None, kind="stable")[:LISTED_ERRORS]
+    pairs = (np.unravel_index(index, errors.shape) for index in order.tolist())
     return [
-        f"{names[label]} for {names[taken]} ({number(int(wrong[label, taken]))})"
-        for label, taken in pairs
-        if wrong[label, taken]
+        f"{names[label]} as {names[predicted]} ({number(int(errors[label, predicted]))})"
+        for label, predicted in pairs
+        if errors[label, predicted]
     ]

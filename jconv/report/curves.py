@@ -1,58 +1,60 @@
-"""Curves over the steps of a run, as an SVG of any width can draw them.
+"""Charts of metrics over the steps of a run, as SVG paths that scale to any width.
 
-A curve becomes positions in percent of its plotting area, so a page can stretch it
-while its text keeps its size. Axes end on ticks, and ticks are round numbers.
+Positions are in percent of the plotting area, so a page can stretch a chart while its text keeps
+its size.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import NamedTuple
 
+from jconv.report.chart_axes import ChartAxis, step_axis, value_axis
 from jconv.report.formatting import number, number_with_error, percent, percent_with_error
 
-POINTS = 300  # points drawn of one curve
-DOTTED = 40  # a curve of at most this many points also shows each of them
-
-_TINY = 1e-300  # has no place on a logarithmic axis: the powers of ten end soon below it
+MAX_POINTS = 300  # of one curve
+MAX_DOTS = 40  # a curve of at most so many points shows each of them as a dot
 
 Points = Sequence[tuple[int, float]]  # (step, value), in order of steps
-Write = Callable[[float], str]
-_Point = tuple[int, float, float]  # (step, value, standard error), the last NaN where none is known
 
 
-@dataclass(frozen=True)
-class Axis:
-    """One axis: its two ends, and its ticks as `(percent from the low end, label)`."""
+class _Point(NamedTuple):
+    """A point of a curve; its standard error is NaN if it is unknown."""
 
-    low: float
-    high: float
-    log: bool
-    ticks: tuple[tuple[float, str], ...] = ()
+    step: int
+    value: float
+    error: float
 
-    def place(self, value: float) -> float:
-        """Where `value` stands, in percent; not a number where it cannot stand."""
-        if not _has_place(value, self.log):
-            return math.nan
-        low, high, value = (math.log10(v) if self.log else v for v in (self.low, self.high, value))
-        return round(100 * (value - low) / (high - low), 2)
+    def bounds(self, fraction: bool) -> tuple[float, float]:
+        """Return value minus and plus the standard error, if it is known."""
+        if math.isnan(self.error):
+            return self.value, self.value
+        low, high = self.value - self.error, self.value + self.error
+        return (max(low, 0.0), min(high, 1.0)) if fraction else (low, high)
+
+    def text(self, fraction: bool) -> str:
+        """Format the value, with its standard error if that is known."""
+        if math.isnan(self.error):
+            return percent(self.value) if fraction else number(self.value, digits=3)
+        with_error = percent_with_error if fraction else number_with_error
+        return with_error(self.value, self.error)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a chart, in percent from the left and from the top.
+    """One curve of a chart, in percent from the left and from the top.
 
     Attributes:
-      name: what it shows, such as "training".
-      place: of its series among all that were asked for, from 1; has its colour.
+      name: name of the curve, such as "training".
+      index: index of its series, from 1, also counting series without points; selects its colour.
       path: an SVG path in a box of 100 by 100.
-      dots: where each point stands, for a curve of few points.
-      points: `(from the left, step, value)` of each point, the last two as text.
-      band: an SVG path around what is within a standard error of the curve; empty without errors.
+      band: an SVG path around the values within one standard error; empty without errors.
+      dots: positions of the points, if they are few.
+      points: `(position from the left, step, value)` of each point, the last two as text.
     """
 
     name: str
-    place: int
+    index: int
     path: str
     band: str
     dots: tuple[tuple[float, float], ...]
@@ -64,17 +66,17 @@ class Chart:
     """Curves over the steps of a run.
 
     Attributes:
-      title: what is drawn.
+      title: title of the chart.
       x, y: the axes.
       curves: at least one.
-      together: logged steps averaged into one point; 1 where none are.
+      steps_per_point: number of logged steps averaged into one point.
     """
 
     title: str
-    x: Axis
-    y: Axis
+    x: ChartAxis
+    y: ChartAxis
     curves: tuple[Curve, ...]
-    together: int = 1
+    steps_per_point: int = 1
 
     @property
     def last_step(self) -> str:
@@ -82,169 +84,116 @@ class Chart:
         return max((curve.points[-1] for curve in self.curves), key=lambda point: point[0])[1]
 
 
-def chart(
+def make_chart(
     title: str,
     series: Mapping[str, Points],
     *,
     last_step: int,
     errors: Mapping[str, Points] | None = None,
     log: bool | None = None,
-    share: bool = False,
+    fraction: bool = False,
 ) -> Chart | None:
-    """Draws each series of `(step, value)`; none where no series has a point.
+    """Draw a curve for each series of `(step, value)`; return None if all series are empty.
 
     Args:
-      title: what is drawn.
+      title: title of the chart.
       series: the points of each curve, in order of steps.
-      last_step: where the horizontal axis ends.
-      errors: standard errors of series, by the same names, at the same steps.
-      log: a logarithmic axis; by default, where the values span over two decades.
-      share: values are shares of one, to be written in percent.
+      last_step: end of the horizontal axis.
+      errors: standard errors of the series, by the same names, at the same steps.
+      log: whether the axis is logarithmic; by default it is if values span over two decades.
+      fraction: whether values are fractions of one, formatted in percent.
     """
-    places = {name: place for place, name in enumerate(series, 1)}
+    indices = {name: index for index, name in enumerate(series, 1)}
     series = {name: points for name, points in series.items() if points}
     if not series:
         return None
-    known = {name: dict(points) for name, points in (errors or {}).items()}
-    together = max(map(_together, series.values()))
-    thinned = {name: _thinned(points, known.get(name, {})) for name, points in series.items()}
-    values = [value for points in thinned.values() for _, value, _ in points]
-    log = _spans_decades(values) if log is None else log
-    bounds = [_bounds(point, share) for points in thinned.values() for point in points]
-    # On a logarithmic axis a bound near zero would take all the room.
+    error_at = {name: dict(points) for name, points in (errors or {}).items()}
+    averaged = {name: _average(points, error_at.get(name, {})) for name, points in series.items()}
+    values = [point.value for points in averaged.values() for point in points]
+    log = _spans_two_decades(values) if log is None else log
+    bounds = [point.bounds(fraction) for points in averaged.values() for point in points]
+    # A lower bound near zero would take most of a logarithmic axis.
     values += [high for _, high in bounds] + ([] if log else [low for low, _ in bounds])
-    x, y = step_axis(last_step), value_axis(values, log=log, share=share)
-    curves = tuple(_curve(name, places[name], thin, x, y, share) for name, thin in thinned.items())
-    return Chart(title, x, y, curves, together)
+    x, y = step_axis(last_step), value_axis(values, log=log, fraction=fraction)
+    curves = tuple(
+        _make_curve(name, indices[name], points, x, y, fraction)
+        for name, points in averaged.items()
+    )
+    return Chart(title, x, y, curves, max(map(_steps_per_point, series.values())))
 
 
-def _spans_decades(values: Sequence[float]) -> bool:
+def _spans_two_decades(values: Sequence[float]) -> bool:
     finite = [v for v in values if math.isfinite(v)]
     return bool(finite) and min(finite) > 0 and max(finite) > 100 * min(finite)
 
 
-def _together(points: Points) -> int:
-    """How many neighbours become one point, for at most `POINTS` to be left."""
-    return math.ceil(len(points) / POINTS)
+def _steps_per_point(points: Points) -> int:
+    return math.ceil(len(points) / MAX_POINTS)
 
 
-def _thinned(points: Points, errors: Mapping[int, float]) -> list[_Point]:
-    """Replaces neighbours by their mean, at the step of the last of them."""
-    size = _together(points)
+def _average(points: Points, error_at: Mapping[int, float]) -> list[_Point]:
+    """Replace neighbouring points by their mean, at the step of the last of them."""
+    size = _steps_per_point(points)
     bins = [points[k : k + size] for k in range(0, len(points), size)]
     return [
-        (
-            b[-1][0],
-            sum(value for _, value in b) / len(b),
-            sum(errors.get(step, math.nan) for step, _ in b) / len(b),
+        _Point(
+            neighbours[-1][0],
+            sum(value for _, value in neighbours) / len(neighbours),
+            sum(error_at.get(step, math.nan) for step, _ in neighbours) / len(neighbours),
         )
-        for b in bins
+        for neighbours in bins
     ]
 
 
-def _bounds(point: _Point, share: bool) -> tuple[float, float]:
-    _, value, error = point
-    if math.isnan(error):
-        return value, value
-    low, high = value - error, value + error
-    return (max(low, 0.0), min(high, 1.0)) if share else (low, high)
+def _make_curve(
+    name: str, index: int, points: Sequence[_Point], x: ChartAxis, y: ChartAxis, fraction: bool
+) -> Curve:
+    positions = [
+        (x.position(point.step), round(100 - y.position(point.value), 2)) for point in points
+    ]
+    drawn = [(left, top) for left, top in positions if math.isfinite(top)]
+    texts = [
+        (left, number(point.step), point.text(fraction))
+        for (left, _), point in zip(positions, points, strict=True)
+    ]
+    return Curve(
+        name=name,
+        index=index,
+        path=_path(positions),
+        band=_band(points, x, y, fraction),
+        dots=tuple(drawn) if len(points) <= MAX_DOTS else (),
+        points=tuple(texts),
+    )
 
 
-def _curve(name: str, place: int, points: Sequence[_Point], x: Axis, y: Axis, share: bool) -> Curve:
-    places = [(x.place(step), round(100 - y.place(value), 2)) for step, value, _ in points]
-    seen = [(left, top) for left, top in places if math.isfinite(top)]
-    texts = [(left, number(point[0]), _text(point, share))
-             for (left, _), point in zip(places, points, strict=True)]  # fmt: skip
-    dots = tuple(seen) if len(points) <= DOTTED else ()
-    return Curve(name, place, _path(places), _band(points, x, y, share), dots, tuple(texts))
+def _path(positions: Sequence[tuple[float, float]]) -> str:
+    """Return an SVG path, interrupted at points that cannot be drawn."""
+    commands, command = [], "M"
+    for left, top in positions:
+        if math.isfinite(top):
+            commands.append(f"{command}{left:g} {top:g}")
+        command = "L" if math.isfinite(top) else "M"
+    return "".join(commands)
 
 
-def _text(point: _Point, share: bool) -> str:
-    _, value, error = point
-    if math.isnan(error):
-        return percent(value) if share else number(value, digits=3)
-    return percent_with_error(value, error) if share else number_with_error(value, error)
-
-
-def _band(points: Sequence[_Point], x: Axis, y: Axis, share: bool) -> str:
-    """An SVG path forth along the upper bounds and back along the lower ones."""
+def _band(points: Sequence[_Point], x: ChartAxis, y: ChartAxis, fraction: bool) -> str:
+    """Return an SVG path around all values within one standard error."""
     pieces: list[list[tuple[float, float, float]]] = [[]]
     for point in points:
-        low, high = (y.place(bound) for bound in _bounds(point, share))
-        if math.isfinite(high) and math.isfinite(point[2]):
-            # A lower bound that has no place on a logarithmic axis is below all of it.
+        low, high = (y.position(bound) for bound in point.bounds(fraction))
+        if math.isfinite(high) and math.isfinite(point.error):
+            # A lower bound that cannot be drawn on a logarithmic axis lies below its end.
             bottom = max(low, 0.0) if math.isfinite(low) else 0.0
-            pieces[-1].append((x.place(point[0]), 100 - high, 100 - bottom))
+            pieces[-1].append((x.position(point.step), 100 - high, 100 - bottom))
         elif pieces[-1]:
             pieces.append([])
     return "".join(map(_outline, pieces))
 
 
 def _outline(piece: Sequence[tuple[float, float, float]]) -> str:
+    """Return a closed path: forward along the upper bounds, back along the lower ones."""
     if len(piece) < 2:
         return ""
-    forth = [f"{left:g} {top:.6g}" for left, top, _ in piece]
-    back = [f"{left:g} {bottom:.6g}" for left, _, bottom in reversed(piece)]
-    return f"M{'L'.join(forth + back)}Z"
-
-
-def _path(places: Sequence[tuple[float, float]]) -> str:
-    """An SVG path; a point that cannot stand breaks the line."""
-    path, pen = [], "M"
-    for left, top in places:
-        if math.isfinite(top):
-            path.append(f"{pen}{left:g} {top:g}")
-        pen = "L" if math.isfinite(top) else "M"
-    return "".join(path)
-
-
-def step_axis(last_step: int) -> Axis:
-    """Steps from 0 to the last one, shared by all curves of a run."""
-    high = max(last_step, 1)
-    ticks = range(0, high + 1, math.ceil(_round_step(high / 4)))
-    return _axis(0, high, False, ticks, number)
-
-
-def value_axis(values: Sequence[float], *, log: bool, share: bool = False) -> Axis:
-    """An axis that holds `values` and ends on ticks."""
-    usable = [value for value in values if _has_place(value, log)] or [1.0 if log else 0.0, 1.0]
-    low, high = min(usable), max(usable)
-    ticks = _log_ticks(low, high) if log else _linear_ticks(low, high)
-    write = partial(percent, decimals=2) if share else partial(number, digits=6)
-    return _axis(ticks[0], ticks[-1], log, ticks, write)
-
-
-def _has_place(value: float, log: bool) -> bool:
-    return math.isfinite(value) and (value > _TINY or not log)
-
-
-def _axis(low: float, high: float, log: bool, ticks: Iterable[float], write: Write) -> Axis:
-    bare = Axis(low, high, log)
-    return Axis(low, high, log, tuple((bare.place(tick), write(tick)) for tick in ticks))
-
-
-def _round_step(step: float) -> float:
-    power = 10.0 ** math.floor(math.log10(step))
-    return next(power * m for m in (1, 2, 2.5, 3, 4, 5, 10) if power * m >= step * (1 - 1e-9))
-
-
-def _linear_ticks(low: float, high: float) -> list[float]:
-    flat = high - low <= 1e-6 * abs(high)
-    if low > 0 and (flat or low <= high / 2):
-        low = 0.0
-    elif flat:
-        high = 0.0 if low < 0 else 1.0
-    step = _round_step((high - low) / 4)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [k * step for k in range(first, max(last, first + 1) + 1)]
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    if last - first > 3:
-        stride = math.ceil((last - first) / 6)
-        return [10.0**k for k in range(first // stride * stride, last + stride, stride)]
-    ticks = [m * 10.0**k for k in range(first, last + 1) for m in (1, 2, 5)]
-    start = max((k for k, tick in enumerate(ticks) if tick <= low * (1 + 1e-9)), default=0)
-    stop = min(k for k, tick in enumerate(ticks) if tick >= high * (1 - 1e-9))
-    return ticks[start : max(stop, start + 1) + 1]
+    upper = [f"{left:g} {top:.6g}" for left, top, _ in piece]
+    lower = [f"{left:g} {bottom:.6g}" for left, _, bottom in reversed(piece)]
+    return f"M{'L'.join(upper + lower)}Z"

@@ -1,10 +1,10 @@
-"""Numbers, shares and times as a person would write them."""
+"""Formatting of numbers, fractions and times for readers."""
 
 import math
 
 
 def number(value: float, digits: int = 4) -> str:
-    """Writes a number as a person would.
+    """Format a number with digit grouping, or as a power of ten.
 
     >>> number(1200), number(0.05), number(0.0000321), number(-2.0)
     ('1,200', '0.05', '3.21·10⁻⁵', '−2')
@@ -21,38 +21,38 @@ def number(value: float, digits: int = 4) -> str:
     return f"10{power}" if mantissa == "1" else f"{mantissa}·10{power}"
 
 
-def percent(share: float, decimals: int = 1) -> str:
-    """Writes a share of one in percent, with a narrow space; nearly all is not written as all.
+def percent(fraction: float, decimals: int = 1) -> str:
+    """Format a fraction of one in percent; fractions below one are not rounded to 100 %.
 
     >>> percent(0.98889), percent(1.0), percent(0.9996)
     ('98.9\\u202f%', '100\\u202f%', '99.96\\u202f%')
     """
-    if not math.isfinite(share):
-        return number(share)
-    while share not in (0, 1) and round(share, decimals + 2) in (0, 1) and decimals < 4:
+    if not math.isfinite(fraction):
+        return number(fraction)
+    while fraction not in (0, 1) and round(fraction, decimals + 2) in (0, 1) and decimals < 4:
         decimals += 1
-    return _percent(share, decimals)
+    return _percent(fraction, decimals)
 
 
-def _percent(share: float, decimals: int) -> str:
-    return f"{100 * share:.{decimals}f}".rstrip("0").rstrip(".") + "\u202f%"
+def _percent(fraction: float, decimals: int) -> str:
+    return f"{100 * fraction:.{decimals}f}".rstrip("0").rstrip(".") + "\u202f%"
 
 
-def percent_with_error(share: float, error: float) -> str:
-    """Writes a share of one with its standard error, as many digits as the error leaves sense.
+def percent_with_error(fraction: float, error: float) -> str:
+    """Format a fraction of one in percent, to the first digit of its standard error.
 
     >>> percent_with_error(0.98889, 0.0021), percent_with_error(0.98889, 0.0004)
     ('98.9\\u202f% ± 0.2\\u202f%', '98.89\\u202f% ± 0.04\\u202f%')
     """
-    small = 0 < error < math.inf
-    decimals = min(max(1, -math.floor(math.log10(100 * error))), 4) if small else 1
-    if not (math.isfinite(share) and math.isfinite(error)):
-        return f"{percent(share)} ± {percent(error)}"
-    return f"{_percent(share, decimals)} ± {_percent(error, decimals)}"
+    has_digits = 0 < error < math.inf
+    decimals = min(max(1, -math.floor(math.log10(100 * error))), 4) if has_digits else 1
+    if not (math.isfinite(fraction) and math.isfinite(error)):
+        return f"{percent(fraction)} ± {percent(error)}"
+    return f"{_percent(fraction, decimals)} ± {_percent(error, decimals)}"
 
 
 def number_with_error(value: float, error: float) -> str:
-    """Writes a number with its standard error, to two digits of the error.
+    """Format a number, to the second digit of its standard error.
 
     >>> number_with_error(0.04213, 0.00121), number_with_error(3158.2, 41.0)
     ('0.0421 ± 0.0012', '3,158 ± 41')
@@ -65,7 +65,7 @@ def number_with_error(value: float, error: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Writes a time as a person would.
+    """Format a time in seconds, minutes or hours.
 
     >>> duration(0.82), duration(24.3), duration(200), duration(3900)
     ('0.82 s', '24 s', '3 min 20 s', '1 h 5 min')

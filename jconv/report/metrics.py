@@ -1,4 +1,4 @@
-"""The final figures of a run in words, those of replicates with their standard error."""
+"""Names and values of metrics, those of replicates with their standard error."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,50 +24,51 @@ _FIRST = (  # in this order
     "train_images",
     "test_images",
 )
-_ELSEWHERE = ("status", "error", "test_confusion", "classes")  # not figures, or shown on their own
+# Keys of summary.json that are not metrics, or have a section of the page.
+_NOT_LISTED = ("status", "error", "test_confusion", "classes")
 
 
-def final_figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Each figure of a summary: what it is, and how much."""
+def final_metrics(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return name and value of each metric of a summary, as text."""
     order = [key for key in _FIRST if key in summary]
-    order += [key for key in summary if key not in order and key not in _ELSEWHERE]
+    order += [key for key in summary if key not in order and key not in _NOT_LISTED]
     return [
-        (label(key), figure(summary, key))
+        (metric_label(key), format_metric(summary, key))
         for key in order
-        if summary[key] is not None and not _is_error(key, summary)
+        if summary[key] is not None and not _is_standard_error(key, summary)
     ]
 
 
-def figure(summary: Mapping[str, Any], key: str) -> str:
-    """One figure of a summary, with its standard error where there is one."""
+def format_metric(summary: Mapping[str, Any], key: str) -> str:
+    """Format one metric of a summary, with its standard error if there is one."""
     value, error = summary[key], summary.get(f"{key}_error")
     if not (is_number(value) and is_number(error)):
-        return text(key, value)
-    both = percent_with_error if key.endswith("accuracy") else number_with_error
-    return both(value, error)
+        return format_json_value(key, value)
+    with_error = percent_with_error if key.endswith("accuracy") else number_with_error
+    return with_error(value, error)
 
 
-def _is_error(key: str, summary: Mapping[str, Any]) -> bool:
-    """Whether it is the standard error of another figure. `kernel_error` is not."""
+def _is_standard_error(key: str, summary: Mapping[str, Any]) -> bool:
+    """Return whether a key is the standard error of another metric; `kernel_error` is not."""
     return key.endswith("_error") and key.removesuffix("_error") in summary
 
 
-def label(key: str) -> str:
-    """What a key of a JSON file is called."""
-    special = {"seconds": "time", "images_per_second": "images a second"}
+def metric_label(key: str) -> str:
+    """Return the name of a metric for readers."""
+    special = {"seconds": "time", "images_per_second": "images per second"}
     return special.get(key, key.replace("_", " "))
 
 
-def text(key: str, value: Any) -> str:
-    """Writes a value of a JSON file for a reader; its key says what it is."""
+def format_json_value(key: str, value: Any) -> str:
+    """Format a value of a JSON file for readers; the key decides about its unit."""
     if value is None or value == "":
         return "unknown"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{label(k)} {text(k, v)}" for k, v in value.items())
+        return ", ".join(f"{metric_label(k)} {format_json_value(k, v)}" for k, v in value.items())
     if isinstance(value, list):
-        return ", ".join(text(key, item) for item in value)
+        return ", ".join(format_json_value(key, item) for item in value)
     if not is_number(value):
         return str(value)
     if key.endswith("accuracy"):

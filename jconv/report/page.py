@@ -1,8 +1,7 @@
-"""The page of a run: one HTML file that says what was reached and how the kernels changed.
+"""The report of a run: one HTML file with its metrics and the changes of its kernels.
 
-The file asks for nothing from outside: styles, script and pictures are inside it.
-It is made from whatever the run left behind. What is missing or broken is named
-among the remarks on the page, so that a run that was killed has a page as well.
+The file is self-contained: styles, script and images are inside it. Missing or corrupt files of the
+run are listed as remarks on the page, so that a run that was killed has a report as well.
 """
 
 import shlex
@@ -14,24 +13,25 @@ from typing import Any
 import numpy as np
 
 from jconv.analysis.kernel_images import colour_scale
-from jconv.report import kernel_timeline as timeline
-from jconv.report import templating as html
-from jconv.report.confusion import confusion_of
-from jconv.report.curves import Chart, chart, step_axis
+from jconv.report.chart_axes import step_axis
+from jconv.report.confusion import read_confusion_matrix
 from jconv.report.formatting import number
-from jconv.report.headline import divergence, standing, verdict
-from jconv.report.metrics import final_figures, label, text
-from jconv.report.recovery import recovery_of
+from jconv.report.headline import divergence, headline, status_line
+from jconv.report.kernel_timeline import layer_timelines, select_steps, step_labels
+from jconv.report.metrics import final_metrics, format_json_value, metric_label
+from jconv.report.recovery import compare_with_hidden_kernel
+from jconv.report.run_charts import secondary_charts, training_charts
 from jconv.report.run_reader import Run, is_number, read_run
+from jconv.report.templating import render, write
 
 _COLUMNS = ("output_shape", "parameters", "multiply_adds", "receptive_field", "connected_to")
 
 
 def write_page(run: Path) -> Path:
-    """Writes `report.html` into a run folder, in one move, and returns its path.
+    """Write `report.html` into a run folder atomically, and return its path.
 
     Raises:
-      ValueError: `run` is not a folder, or that of a sweep.
+      ValueError: if `run` is not a folder, or is the folder of a sweep.
     """
     run = Path(run)
     if not run.is_dir():
@@ -39,54 +39,58 @@ def write_page(run: Path) -> Path:
     if (run / "sweep.yaml").exists():
         raise ValueError(
             f"`run` must be the folder of a run. Received: run={str(run)!r}, a sweep, whose runs "
-            f"have a page each. `jconv compare {shlex.quote(str(run))}` lays them side by side."
+            f"have a report each. `jconv compare {shlex.quote(str(run))}` compares them."
         )
-    return html.write(run / "report.html", render(read_run(run)))
+    return write(run / "report.html", render_page(read_run(run)))
 
 
-def render(run: Run) -> str:
-    """The page of a run as HTML."""
-    with np.errstate(all="ignore"):  # a run that diverged is drawn like any other
-        return html.fill("page.html.jinja", _contents(run))
+def render_page(run: Run) -> str:
+    """Return the report of a run as HTML."""
+    with np.errstate(all="ignore"):  # kernels of a diverged run are drawn like any other
+        return render("page.html.jinja", _context(run))
 
 
-def _contents(run: Run) -> dict[str, Any]:
-    steps = timeline.drawn_steps(run)
+def _context(run: Run) -> dict[str, Any]:
+    """Return the variables of the template."""
+    steps = select_steps(run)
     return {
         "run": run,
-        "verdict": verdict(run),
+        "headline": headline(run),
         "remarks": [*divergence(run), *run.remarks],
-        "standing": standing(run),
-        "figures": final_figures(run.summary),
+        "status_line": status_line(run),
+        "metrics": final_metrics(run.summary),
         "provenance": _provenance(run.environment),
-        "charts": _charts(run),
-        "side_charts": _side_charts(run),
-        "confusion": confusion_of(run),
-        "recovery": recovery_of(run),
+        "charts": training_charts(run),
+        "secondary_charts": secondary_charts(run),
+        "confusion": read_confusion_matrix(run),
+        "recovery": compare_with_hidden_kernel(run),
         "snapshot_steps": steps,
-        "moments": timeline.moments(run, steps),
-        "kernels": timeline.layers(run, steps),
-        "places": [step_axis(run.last_step).place(step) for step in steps],
-        "gradient": colour_scale(),
+        "step_labels": step_labels(run, steps),
+        "kernels": layer_timelines(run, steps),
+        "positions": [step_axis(run.last_step).position(step) for step in steps],
+        "colour_scale": colour_scale(),
         "network": [_network_row(layer) for layer in run.layers],
         "totals": [_total(run.layers, key) for key in ("parameters", "multiply_adds")],
-        "environment": [(label(k), text(k, v)) for k, v in run.environment.items()],
+        "environment": [
+            (metric_label(k), format_json_value(k, v)) for k, v in run.environment.items()
+        ],
         "number": number,
     }
 
 
 def _provenance(environment: Mapping[str, Any]) -> list[str]:
-    of = environment.get
-    commit = of("git_commit")
+    """Return start time, versions and commit, as far as they are known."""
+    get = environment.get
+    commit = get("git_commit")
     parts = [
-        _moment_in_time(str(of("started") or "")),
-        *(f"{key} {of(key)}" for key in ("jconv", "jax") if of(key)),
+        _format_time(str(get("started") or "")),
+        *(f"{key} {get(key)}" for key in ("jconv", "jax") if get(key)),
         f"commit {str(commit)[:10]}" if commit else "",
     ]
     return [part for part in parts if part]
 
 
-def _moment_in_time(iso: str) -> str:
+def _format_time(iso: str) -> str:
     try:
         time = datetime.fromisoformat(iso)
     except ValueError:
@@ -95,49 +99,19 @@ def _moment_in_time(iso: str) -> str:
     return f"{time:%Y-%m-%d %H:%M}{zone}"
 
 
-def _charts(run: Run) -> list[Chart]:
-    def draw(title: str, keys: Mapping[str, str], **options) -> Chart | None:
-        series = {name: run.series(key) for name, key in keys.items()}
-        errors = {name: run.series(f"{key}_error") for name, key in keys.items()}
-        return chart(title, series, last_step=run.last_step, errors=errors, **options)
-
-    def both(key: str) -> dict[str, str]:
-        return {"training": key, "validation": f"validation_{key}"}
-
-    drawn = [
-        draw("Loss", both("loss")),
-        draw("Accuracy", both("accuracy"), share=True, log=False),
-        draw("Largest difference from the hidden kernel", {"": "kernel_error"}, log=True),
-    ]
-    return [one for one in drawn if one]
-
-
-def _side_charts(run: Run) -> list[Chart]:
-    def draw(title: str, key: str, log: bool | None = None) -> Chart | None:
-        series, errors = ({"": run.series(name)} for name in (key, f"{key}_error"))
-        return chart(title, series, last_step=run.last_step, errors=errors, log=log)
-
-    drawn = [
-        draw("Gradient norm", "grad_norm"),
-        draw("Learning rate", "learning_rate", log=False),
-        draw("Images a second", "images_per_second", log=False),
-    ]
-    return [one for one in drawn if one]
-
-
 def _network_row(layer: Mapping[str, Any]) -> list[str]:
     return [str(layer.get("name", "")), *(_cell(layer.get(key)) for key in _COLUMNS)]
 
 
 def _total(layers: Sequence[Mapping[str, Any]], key: str) -> str:
-    known = [layer[key] for layer in layers if is_number(layer.get(key))]
-    return number(sum(known)) if known else ""
+    counts = [layer[key] for layer in layers if is_number(layer.get(key))]
+    return number(sum(counts)) if counts else ""
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, list):
-        sizes = all(is_number(item) for item in value)
-        return (" × " if sizes else ", ").join(map(_cell, value))
+        is_shape = all(is_number(item) for item in value)
+        return (" × " if is_shape else ", ").join(map(_cell, value))
     return number(value) if is_number(value) else str(value)

@@ -1,4 +1,4 @@
-"""A hidden kernel beside the one that was learned, as numbers where there is room for them."""
+"""Comparison of the hidden kernel of a recovery experiment with the learned one."""
 
 import math
 from collections.abc import Sequence
@@ -17,68 +17,68 @@ from jconv.analysis.kernel_images import (
 from jconv.report.formatting import number
 from jconv.report.run_reader import Run
 
-CELLS = 7  # a kernel up to this wide is shown with its numbers
-SIZE = 256  # of the picture of a larger one, in CSS pixels at most
+MAX_CELLS = 7  # a wider kernel is drawn as an image instead of a table of numbers
+SIZE = 256  # of the image, in CSS pixels at most
 
 
 @dataclass(frozen=True)
-class Matrix:
-    """A small kernel to show with its numbers, or as a picture where it is large.
+class KernelMatrix:
+    """A small kernel as a table of numbers, or a large one as an image.
 
     Attributes:
-      title: what it is.
+      title: title of the table.
       cells: rows of `(number, colour, whether the colour is dark)`; empty for a large one.
-      picture: the same without numbers.
+      image: the kernel as an image.
     """
 
     title: str
     cells: list[list[tuple[str, str, bool]]]
-    picture: EmbeddedImage
+    image: EmbeddedImage
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """A hidden kernel beside the learned one.
+    """The hidden kernel, the learned one and their difference.
 
     Attributes:
-      matrices: hidden, learned and their difference, as far as they are known.
-      limit: the magnitude in full colour, as text.
-      worst: the largest absolute difference, as text; empty where none is known.
+      matrices: hidden, learned and difference; only the hidden one if none was learned.
+      limit: the magnitude with the strongest colour, as text.
+      max_difference: the largest absolute difference, as text; empty if it is unknown.
     """
 
-    matrices: list[Matrix]
+    matrices: list[KernelMatrix]
     limit: str
-    worst: str
+    max_difference: str
 
 
-def recovery_of(run: Run) -> Recovery | None:
-    """Compares what a run learned with what was hidden; none where nothing was hidden."""
+def compare_with_hidden_kernel(run: Run) -> Recovery | None:
+    """Compare the learned kernel with the hidden one; None if the run has no hidden kernel."""
     hidden = run.target
     if hidden is None:
         return None
-    learned = _learned_like(hidden, run)
+    learned = _learned_kernel(hidden, run)
     if learned is None:
         limit = colour_limit(hidden)
         return Recovery([_matrix("hidden", hidden, limit)], number(limit, 3), "")
     limit = colour_limit(hidden, learned)
     matrices = [_matrix("hidden", hidden, limit), _matrix("learned", learned, limit)]
     difference = learned - hidden
-    worst = float(np.abs(difference).max())
-    return Recovery([*matrices, _difference(difference)], number(limit, 3), number(worst, 3))
+    largest = float(np.abs(difference).max())
+    return Recovery([*matrices, _difference(difference)], number(limit, 3), number(largest, 3))
 
 
-def _learned_like(hidden: Num[np.ndarray, "kh kw"], run: Run) -> Num[np.ndarray, "kh kw"] | None:
-    """The last logged kernel that has the size of the hidden one."""
+def _learned_kernel(hidden: Num[np.ndarray, "kh kw"], run: Run) -> Num[np.ndarray, "kh kw"] | None:
+    """Return the last logged kernel of the size of the hidden one."""
     if not run.snapshots:
         return None
     kernels = (run.kernel(name, max(run.snapshots)) for name in run.kernel_names())
     size = np.squeeze(hidden).shape
-    alike = (k for k in kernels if k is not None and np.squeeze(k).shape == size)
-    return next((kernel.reshape(hidden.shape) for kernel in alike), None)
+    candidates = (k for k in kernels if k is not None and np.squeeze(k).shape == size)
+    return next((kernel.reshape(hidden.shape) for kernel in candidates), None)
 
 
-def _difference(kernel: Num[np.ndarray, "kh kw"]) -> Matrix:
-    """A matrix in units of a power of ten that leaves digits to be read."""
+def _difference(kernel: Num[np.ndarray, "kh kw"]) -> KernelMatrix:
+    """Return a difference in units of a power of ten that leaves significant digits."""
     limit = colour_limit(kernel)
     power = min(math.floor(math.log10(limit)), 0)
     unit = f", in units of {number(10.0**power)}" if power else ""
@@ -86,10 +86,10 @@ def _difference(kernel: Num[np.ndarray, "kh kw"]) -> Matrix:
     return _matrix(f"learned − hidden{unit}", scaled, limit / 10.0**power)
 
 
-def _matrix(title: str, kernel: Num[np.ndarray, "kh kw"], limit: float) -> Matrix:
-    cells = _cells(kernel, limit) if max(kernel.shape) <= CELLS else []
+def _matrix(title: str, kernel: Num[np.ndarray, "kh kw"], limit: float) -> KernelMatrix:
+    cells = _cells(kernel, limit) if max(kernel.shape) <= MAX_CELLS else []
     scale = scale_to_fit(kernel.shape, SIZE)
-    return Matrix(title, cells, embed_kernels([kernel], limit=limit, scale=scale))
+    return KernelMatrix(title, cells, embed_kernels([kernel], limit=limit, scale=scale))
 
 
 def _cells(kernel: Num[np.ndarray, "kh kw"], limit: float) -> list[list[tuple[str, str, bool]]]:

@@ -1,7 +1,7 @@
-"""The folder of a run, read as far as it can be read.
+"""Reader of run folders that never fails on their contents.
 
-A run may have been killed at any moment, and its files may come from anywhere, so
-reading never fails on what is in them. What is missing or broken becomes a remark.
+A run may have been killed at any moment, and its files may come from anywhere. Missing and corrupt
+files therefore become remarks instead of errors.
 """
 
 import json
@@ -19,7 +19,7 @@ from jaxtyping import Float
 
 from jconv.data.safe_io import DEFAULT_MEMORY, BadFile, open_file
 
-_BROKEN = (
+_READ_ERRORS = (
     OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, MemoryError, BadZipFile,
     zlib.error,
 )  # fmt: skip
@@ -27,16 +27,16 @@ _BROKEN = (
 
 @dataclass(frozen=True)
 class Run:
-    """What a run folder holds, as far as it can be read.
+    """The content of a run folder, as far as it can be read.
 
     Attributes:
-      name: of the folder.
+      name: name of the folder.
       config: the text of `config.yaml`.
       environment, summary, layers: the JSON files.
       metrics: the lines of `metrics.jsonl`.
-      snapshots: the file of each step whose kernels were logged, in order of steps.
-      target: the hidden kernel of a recovery.
-      remarks: what is missing or broken, as sentences.
+      snapshots: for each step whose kernels were logged its file, in order of steps.
+      target: the hidden kernel of a recovery experiment.
+      remarks: sentences about missing and corrupt files.
     """
 
     name: str
@@ -51,29 +51,29 @@ class Run:
 
     @property
     def last_step(self) -> int:
-        """The last step anything is known of."""
+        """The last step in any of the files."""
         steps = [line["step"] for line in self.metrics]
-        known = self.summary.get("steps")
-        return max([0, *steps, *self.snapshots, *([known] if _is_whole(known) else [])])
+        final = self.summary.get("steps")
+        return max([0, *steps, *self.snapshots, *([final] if _is_int(final) else [])])
 
     def series(self, key: str) -> list[tuple[int, float]]:
-        """The `(step, value)` pairs of one metric; a step logged twice counts once."""
+        """Return the `(step, value)` pairs of one metric; of repeated steps the last."""
         values = {line["step"]: line[key] for line in self.metrics if is_number(line.get(key))}
         return [(step, float(values[step])) for step in sorted(values)]
 
     def kernel_names(self) -> list[str]:
-        """The kernels of the first snapshot, then those that only the last one has."""
+        """Return the names of the kernels of the first and the last snapshot."""
         files = list(self.snapshots.values())
         names = [name for file in (*files[:1], *files[-1:]) for name in _array_names(file) or []]
         return list(dict.fromkeys(names))
 
     def kernel(self, name: str, step: int) -> Float[np.ndarray, "..."] | None:
-        """One kernel of one snapshot; none where it is missing, broken or not of numbers."""
+        """Return a kernel of a snapshot; None if it is missing, corrupt or not numeric."""
         return _read_array(self.snapshots[step], name)
 
 
 def read_run(folder: Path) -> Run:
-    """Reads a run folder; never fails on what is in it."""
+    """Read a run folder; missing and corrupt files become remarks."""
     remarks: list[str] = []
     metrics = _read_metrics(folder / "metrics.jsonl", remarks)
     snapshots = _find_snapshots(folder / "kernels", remarks)
@@ -92,11 +92,11 @@ def read_run(folder: Path) -> Run:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether a value of a JSON file is a number that can be drawn."""
-    return _is_whole(value) or isinstance(value, float)
+    """Return whether a value of a JSON file is a number that can be drawn."""
+    return _is_int(value) or isinstance(value, float)
 
 
-def _is_whole(value: Any) -> TypeGuard[int]:
+def _is_int(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
@@ -105,8 +105,8 @@ def _read_text(path: Path, remarks: list[str]) -> str:
         with open_file(path) as file:
             return file.read().decode(errors="replace")
     except (OSError, BadFile):
-        there = os.path.lexists(path)
-        remarks.append(f"{path.name} could not be read." if there else f"There is no {path.name}.")
+        exists = os.path.lexists(path)
+        remarks.append(f"{path.name} could not be read." if exists else f"There is no {path.name}.")
         return ""
 
 
@@ -126,34 +126,34 @@ def _read_json(path: Path, kind: type, remarks: list[str], *, required: bool = T
 
 def _read_metrics(path: Path, remarks: list[str]) -> list[dict[str, Any]]:
     lines = [line for line in _read_text(path, remarks).split("\n") if line.strip()]
-    parsed = [_metrics_line(line) for line in lines]
+    parsed = [_parse_metrics(line) for line in lines]
     if parsed and parsed[-1] is None:
-        remarks.append("The last line of metrics.jsonl is cut off and was left out.")
-    broken = sum(line is None for line in parsed[:-1])
-    if broken:
-        remarks.append(f"Lines of metrics.jsonl that could not be read: {broken:,}.")
+        remarks.append("The last line of metrics.jsonl is incomplete and was ignored.")
+    invalid = sum(line is None for line in parsed[:-1])
+    if invalid:
+        remarks.append(f"Lines of metrics.jsonl that could not be read: {invalid:,}.")
     return [line for line in parsed if line is not None]
 
 
-def _metrics_line(line: str) -> dict[str, Any] | None:
+def _parse_metrics(line: str) -> dict[str, Any] | None:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
         return None
     step = value.get("step") if isinstance(value, dict) else None
-    if not _is_whole(step) or step < 0:
+    if not _is_int(step) or step < 0:
         return None
-    # The log writes null for what is not finite.
+    # The log writes null for numbers that are not finite.
     return {key: math.nan if number is None else number for key, number in value.items()}
 
 
 def _find_snapshots(folder: Path, remarks: list[str]) -> dict[int, Path]:
     files = {int(path.stem): path for path in folder.glob("*.npz") if path.stem.isdecimal()}
-    broken = [step for step, path in files.items() if _array_names(path) is None]
+    corrupt = [step for step, path in files.items() if _array_names(path) is None]
     remarks.extend(
-        f"kernels/{files[step].name} could not be read and was left out." for step in sorted(broken)
+        f"kernels/{files[step].name} could not be read and was ignored." for step in sorted(corrupt)
     )
-    return {step: files[step] for step in sorted(files) if step not in broken}
+    return {step: files[step] for step in sorted(files) if step not in corrupt}
 
 
 def _read_target(path: Path, remarks: list[str]) -> Float[np.ndarray, "kh kw"] | None:
@@ -171,7 +171,7 @@ def _array_names(path: Path) -> list[str] | None:
 
 def _read_array(path: Path, name: str) -> Float[np.ndarray, "..."] | None:
     def take(arrays: Any) -> np.ndarray:
-        if arrays.zip.getinfo(f"{name}.npy").file_size > DEFAULT_MEMORY:  # what it would unpack to
+        if arrays.zip.getinfo(f"{name}.npy").file_size > DEFAULT_MEMORY:  # size after decompression
             raise ValueError
         return arrays[name]
 
@@ -182,9 +182,9 @@ def _read_array(path: Path, name: str) -> Float[np.ndarray, "..."] | None:
 
 
 def _from_arrays(path: Path, take: Callable[[Any], Any]) -> Any:
-    """What `take` finds in a file of arrays; none where the file is broken."""
+    """Return what `take` returns for a file of arrays; None if the file is corrupt."""
     try:
         with open_file(path) as file, np.load(file, allow_pickle=False) as arrays:
             return take(arrays)
-    except _BROKEN:
+    except _READ_ERRORS:
         return None

@@ -1,4 +1,4 @@
-"""Pages: templates filled in, and written in one move."""
+"""HTML pages: templates of this folder, rendered and written atomically."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,13 +17,13 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
-def fill(template: str, contents: Mapping[str, Any]) -> str:
-    """A template of this folder with `contents` in it; all text is escaped."""
-    return _TEMPLATES.get_template(template).render(contents)
+def render(template: str, context: Mapping[str, Any]) -> str:
+    """Render a template of this folder; all text in `context` is escaped."""
+    return _TEMPLATES.get_template(template).render(context)
 
 
 def write(page: Path, html: str) -> Path:
-    """Writes a page, whole or not at all, and returns its path."""
+    """Write a page atomically, and return its path."""
     with atomically(page, "wb") as file:
         file.write(html.encode("utf-8", errors="replace"))
     return page

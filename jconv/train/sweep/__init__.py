@@ -1,0 +1,1 @@
+"""Sweeps: one run for each of several values of a config."""
