@@ -1,4 +1,4 @@
-"""What a browser would find in a page, and the lines of a log."""
+"""Readers of pages and tables, and a writer of logs."""
 
 import base64
 import io
@@ -7,14 +7,23 @@ import re
 from html.parser import HTMLParser
 
 from PIL import Image
+from rich.console import Console
 
 
 def write_lines(path, lines):
+    """Write one JSON value per line."""
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
+def print_to_text(table, width=80):
+    """Return what rich prints, without styles."""
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(table)
+    return console.export_text()
+
+
 class Page(HTMLParser):
-    """What a browser would find: tags with their attributes, and the text a reader sees."""
+    """A page as a browser parses it: tags with their attributes, and the visible text."""
 
     def __init__(self, path):
         super().__init__()
@@ -32,10 +41,10 @@ class Page(HTMLParser):
         return [attrs[name] for _, attrs in self.tags if attrs.get(name)]
 
     def sentences(self):
-        """The text, however it was broken into lines; narrow spaces stay what they are."""
+        """Return the text with single spaces; narrow spaces are kept."""
         return re.sub("[ \n]+", " ", self.text)
 
     def pictures(self):
-        """Every embedded picture, decoded."""
+        """Return every embedded image, decoded."""
         urls = re.findall(r"data:image/png;base64,([\w+/=]+)", self.raw)
         return [Image.open(io.BytesIO(base64.b64decode(url))) for url in urls]

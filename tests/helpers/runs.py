@@ -1,6 +1,5 @@
 """Folders of runs, written without training."""
 
-
 import numpy as np
 
 SHAPES = {

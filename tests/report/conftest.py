@@ -14,6 +14,9 @@ from helpers.runs import (
     metric_lines,
     write_kernels,
 )
+from helpers.sweeps import CONTENT, FakeTraining
+
+from jconv.train import TrainConfig
 
 
 @pytest.fixture
@@ -69,3 +72,15 @@ def replicated(finished, rng):
     summary |= {"test_images": int(table.sum()) // 8, "test_confusion": table.tolist()}
     (finished / "summary.json").write_text(json.dumps(summary))
     return finished
+
+
+@pytest.fixture
+def config():
+    """A config that trains in a few seconds."""
+    return TrainConfig.model_validate(CONTENT)
+
+
+@pytest.fixture
+def fake_training(monkeypatch):
+    """Training that only writes files."""
+    return FakeTraining(monkeypatch)
