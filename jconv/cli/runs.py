@@ -63,8 +63,8 @@ def resume(arguments: Sequence[str]) -> int:
         return run
 
     run = parse(folder, "resume", arguments)
-    tell = lambda message: print(f"jconv resume: {message}", file=sys.stderr)
-    return _report_result(lambda: resume_run(run, notify=tell))
+    notify = lambda message: print(f"jconv resume: {message}", file=sys.stderr)
+    return _report_result(lambda: resume_run(run, notify=notify))
 
 
 def _report_result(run_training: Callable[[], tuple[Path, dict]]) -> int:

@@ -80,7 +80,7 @@ def sweep(arguments: Sequence[str]) -> int:
         overwrite=options.overwrite,
         on_start=on_start,
         on_result=on_result,
-        tell=lambda message: console.print(f"  {message}", markup=False),
+        notify=lambda message: console.print(f"  {message}", markup=False),
     )
     return _report_results(folder, results)
 

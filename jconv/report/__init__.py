@@ -1,0 +1,1 @@
+"""Reports of runs, comparisons and sweeps: pages, tables and plots."""

@@ -22,10 +22,10 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def percent(fraction: float, decimals: int = 1) -> str:
-    """Format a fraction of one in percent; fractions below one are not rounded to 100 %.
+    r"""Format a fraction of one in percent; fractions below one are not rounded to 100 %.
 
     >>> percent(0.98889), percent(1.0), percent(0.9996)
-    ('98.9\\u202f%', '100\\u202f%', '99.96\\u202f%')
+    ('98.9\u202f%', '100\u202f%', '99.96\u202f%')
     """
     if not math.isfinite(fraction):
         return number(fraction)
@@ -39,10 +39,10 @@ def _percent(fraction: float, decimals: int) -> str:
 
 
 def percent_with_error(fraction: float, error: float) -> str:
-    """Format a fraction of one in percent, to the first digit of its standard error.
+    r"""Format a fraction of one in percent, to the first digit of its standard error.
 
     >>> percent_with_error(0.98889, 0.0021), percent_with_error(0.98889, 0.0004)
-    ('98.9\\u202f% ± 0.2\\u202f%', '98.89\\u202f% ± 0.04\\u202f%')
+    ('98.9\u202f% ± 0.2\u202f%', '98.89\u202f% ± 0.04\u202f%')
     """
     has_digits = 0 < error < math.inf
     decimals = min(max(1, -math.floor(math.log10(100 * error))), 4) if has_digits else 1

@@ -41,7 +41,7 @@ class FakeTraining:
         self.trained.append(config.name)
         return self._finish(run, config)
 
-    def resume(self, run, *, tell):
+    def resume(self, run, *, notify):
         self.resumed.append(run.name)
         content = yaml.safe_load((run / "config.yaml").read_text())
         return self._finish(run, TrainConfig.model_validate(content))

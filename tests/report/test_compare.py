@@ -118,7 +118,12 @@ def test_all_problems_of_compared_runs_are_listed(runs, tmp_path):
     (runs[1] / "config.yaml").write_text("a: [")
     with pytest.raises(ValueError) as error:
         compare([runs[0], runs[0], tmp_path / "none", tmp_path / "empty", runs[1]])
-    for text in ("run0: is given twice", "none: no such folder", "has no config.yaml", "not YAML"):
+    for text in (
+        "run0: is given twice",
+        "none: no such folder",
+        "has no config.yaml",
+        "valid YAML",
+    ):
         assert text in str(error.value)
     with pytest.raises(ValueError, match="must be two to 16 runs.*Received: 1"):
         compare(runs[:1])

@@ -35,7 +35,7 @@ def sweep(
     overwrite: bool = False,
     on_start: Callable[[Point, int], None] = lambda point, count: None,
     on_result: Callable[[Result], None] = lambda result: None,
-    tell: Callable[[str], None] = lambda message: None,
+    notify: Callable[[str], None] = lambda message: None,
 ) -> list[Result]:
     """Train a run for each point: all points of a grid, or some of them.
 
@@ -52,7 +52,7 @@ def sweep(
       overwrite: replace a sweep in that folder.
       on_start: called before each point is trained, with the point and the number of all points.
       on_result: called after each point is trained.
-      tell: called with the messages of `jconv.train.resume`.
+      notify: called with the messages of `jconv.train.resume`.
 
     Returns:
       The result of each point.
@@ -83,7 +83,7 @@ def sweep(
                 report(read_result(folder, point))
                 continue
             on_start(point, plan.count)
-            result = _run_point(config, point, folder, tell)
+            result = _run_point(config, point, folder, notify)
             report(result)
             on_result(result)
             if result.status == "interrupted":
@@ -153,13 +153,13 @@ def _suggested_points(search: OptunaSearch, plan: SweepPlan, folder: Path) -> It
 
 
 def _run_point(
-    config: TrainConfig, point: Point, folder: Path, tell: Callable[[str], None]
+    config: TrainConfig, point: Point, folder: Path, notify: Callable[[str], None]
 ) -> Result:
     """Train a point, or continue its run."""
     run = folder / point.name
     try:
         if (run / "config.yaml").is_file():
-            resume(run, tell=tell)
+            resume(run, notify=notify)
         else:  # there may be a folder without a config, of a process that was killed
             _train_point(config, point, folder)
     except RunFailed as error:

@@ -41,7 +41,7 @@ def test_optuna_receives_results_of_runs_finished_by_resume(config, fake_trainin
     fake_training.stop = (1,)
     (point,) = (result.point for result in sweep(config, axes, folder=folder, optuna=2))
     fake_training.stop = ()
-    fake_training.resume(folder / point.name, tell=None)
+    fake_training.resume(folder / point.name, notify=None)
     assert [r.status for r in sweep(config, axes, folder=folder, optuna=2)] == ["finished"] * 2
     search = OptunaSearch(folder, axes, metric="validation_accuracy", seed=0)
     assert not search.unfinished()
