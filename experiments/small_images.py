@@ -15,7 +15,7 @@ import numpy as np
 import tyro
 
 import jconv
-from jconv.profiling.timing import interleaved, paired_ratio
+from jconv.profiling.timing import paired_ratio, time_interleaved
 
 # Images, their side, the kernel's side, channels in and out.
 CASES = (
@@ -50,7 +50,7 @@ def main(budget: float = 3.0) -> None:
         }
         for call in calls.values():
             call()  # compiles
-        times = interleaved(calls, budget=budget)
+        times = time_interleaved(calls, budget=budget)
         milliseconds = {name: 1e3 * statistics.median(values) for name, values in times.items()}
         print(
             f"{images:>4} x {size}x{size}x{inputs} * {taps}x{taps} -> {outputs:<4} "

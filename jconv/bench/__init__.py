@@ -1,1 +1,1 @@
-"""`jconv bench`: published layers, timed against `lax` and torch."""
+"""Benchmarks of published layers and networks against `lax` and torch."""

@@ -1,11 +1,10 @@
 """Fits the cost model of a kind of device to tuning tables that were measured on it.
 
-    jconv tune --random 40 --out table.json       # minutes of random layers
-    python -m jconv.bench.fit_cost_model table.json --out jconv/coefficients/cpu-0.12.json
+    jconv tune --random 40 --out table.json       # 40 minutes of random layers
+    python -m jconv.bench.fit_cost_model table.json --out jconv/selection/coefficients/cpu-0.12.json
 
-The coefficients are those that make the logarithms of predicted and measured times differ least,
-outliers counting less; none is negative. How good the choices are is told by cross-validation: on
-problems that the model they were made by has not seen.
+The fit minimizes a robust loss of the logarithms of the ratios of predicted to measured times, with
+non-negative coefficients. The quality of the choices is estimated by cross-validation.
 """
 
 from __future__ import annotations
@@ -30,28 +29,35 @@ from jconv.selection.cost_model import FEATURES, CostModel, closeness, coordinat
 from jconv.selection.select import fastest_or_xla
 from jconv.selection.tuning_table import Seconds, read_table
 
-FEWEST = 12  # measurements that a regime must have for coefficients of its own
-FOLD = 30  # neighbours in a table are of the same layer: they are left out together
+MIN_MEASUREMENTS = 12  # a regime with fewer shares the coefficients of its algorithm
+# Consecutive entries of a table belong to the same layer, so cross-validation leaves out blocks.
+BLOCK_SIZE = 30
 
-NOISE = 0.3  # variance of a measurement, over that of the corrections
-MOST = 3.0  # of a correction: beyond, a measurement is an outlier
+NOISE_VARIANCE = 0.3  # of a measurement, relative to the variance of the corrections
+MAX_CORRECTION = 3.0  # of the logarithm of a time; larger values are outliers and are clipped
 
 
 def fit(measured: Mapping[Problem, Seconds], device: str) -> CostModel:
-    """Fits coefficients of each algorithm and of each regime measured enough, then corrections."""
-    places = np.array([coordinates(problem) for problem in measured])
-    counted = CostModel(device, _coefficients(measured), places, {})
+    """Fit the coefficients of each algorithm and regime, then a Gaussian process of the residuals.
+
+    Args:
+      measured: seconds by problem and algorithm.
+      device: the kind of device, as JAX names it.
+    """
+    inputs = np.array([coordinates(problem) for problem in measured])
+    counted = CostModel(device, _coefficients(measured), inputs, {})
     corrections = {}
     for name in counted.coefficients:
         rows = [i for i, times in enumerate(measured.values()) if name in times]
-        off = [
+        residuals = [
             math.log(times[name] / counted.counted(name, problem))
             for problem, times in measured.items()
             if name in times
         ]
-        near = closeness(places[rows], places[rows]) + NOISE * np.eye(len(rows))
-        corrections[name] = np.zeros(len(places))
-        corrections[name][rows] = np.linalg.solve(near, np.clip(off, -MOST, MOST))
+        covariance = closeness(inputs[rows], inputs[rows]) + NOISE_VARIANCE * np.eye(len(rows))
+        clipped = np.clip(residuals, -MAX_CORRECTION, MAX_CORRECTION)
+        corrections[name] = np.zeros(len(inputs))
+        corrections[name][rows] = np.linalg.solve(covariance, clipped)
     return replace(counted, corrections=corrections)
 
 
@@ -59,113 +65,116 @@ def _coefficients(measured: Mapping[Problem, Seconds]) -> dict[str, dict[str, li
     fitted: dict[str, dict[str, list[float]]] = {}
     for name, algorithm in ALGORITHMS.items():
         rows = [(p, times[name]) for p, times in measured.items() if name in times]
-        if len(rows) < FEWEST:
+        if len(rows) < MIN_MEASUREMENTS:
             continue
         counts = np.array([features(p) for p, _ in rows])
         times = np.array([time for _, time in rows])
         regimes = np.array([algorithm.regime(p) for p, _ in rows])
-        fitted[name] = {"": _fit_one(counts, times)}
+        fitted[name] = {"": _fit_weights(counts, times)}
         for regime in np.unique(regimes):
-            own = regimes == regime
-            if own.sum() >= FEWEST:
-                fitted[name][str(regime)] = _fit_one(counts[own], times[own])
+            in_regime = regimes == regime
+            if in_regime.sum() >= MIN_MEASUREMENTS:
+                fitted[name][str(regime)] = _fit_weights(counts[in_regime], times[in_regime])
     return fitted
 
 
-def _fit_one(counts: np.ndarray, times: np.ndarray) -> list[float]:
-    """Non-negative weights with which `counts` give `times`, relative errors counting."""
+def _fit_weights(counts: np.ndarray, times: np.ndarray) -> list[float]:
+    """Return non-negative weights that predict `times` from `counts` with small relative error."""
     start, _ = nnls(counts / times[:, None], np.ones(len(times)))
-    least = np.log(1e-4 * max(start.max(), 1e-3))
+    min_log = np.log(1e-4 * max(start.max(), 1e-3))
 
     def residuals(logs):
         return np.log(counts @ np.exp(logs)) - np.log(times)
 
-    def slopes(logs):
+    def jacobian(logs):
         weighted = counts * np.exp(logs)
         return weighted / weighted.sum(1, keepdims=True)
 
     with np.errstate(divide="ignore"):
-        start = np.maximum(np.log(start), least)
-    options: dict[str, Any] = dict(jac=slopes, loss="soft_l1", max_nfev=60, bounds=(-60, 20))
-    found = least_squares(residuals, start, **options)
-    weights = np.exp(found.x)
-    # What never makes up a thousandth of a prediction is left out.
+        start = np.maximum(np.log(start), min_log)
+    options: dict[str, Any] = dict(jac=jacobian, loss="soft_l1", max_nfev=60, bounds=(-60, 20))
+    weights = np.exp(least_squares(residuals, start, **options).x)
+    # Weights that contribute less than a thousandth to every prediction are set to zero.
     share = (counts * weights / (counts @ weights)[:, None]).max(0)
     return [float(f"{w:.4g}") if s > 1e-3 else 0.0 for w, s in zip(weights, share, strict=True)]
 
 
 def regrets(model: CostModel, measured: Mapping[Problem, Seconds]) -> list[float]:
-    """Time of what the model would choose over that of the fastest, of each problem."""
-    found = []
+    """Return the time of the model's choice relative to the fastest algorithm, for each problem."""
+    ratios = []
     for problem, times in measured.items():
         predicted = model.seconds(problem, times)
         chosen = fastest_or_xla(dict(sorted(predicted.items(), key=lambda item: item[1])))
-        found.append(times[chosen] / min(times.values()))
-    return found
+        ratios.append(times[chosen] / min(times.values()))
+    return ratios
 
 
 def cross_validated(measured: Mapping[Problem, Seconds], folds: int = 6) -> list[float]:
-    """Regrets on problems that the model was not fitted to."""
-    problems = list(measured)
-    fold = [(i // FOLD) % folds for i in range(len(problems))]
-    found = []
+    """Return the regret of each problem under a model that was fitted without it.
+
+    Args:
+      measured: seconds by problem and algorithm.
+      folds: number of models that are fitted.
+    """
+    fold = [(i // BLOCK_SIZE) % folds for i in range(len(measured))]
+    ratios = []
     for k in range(folds):
-        seen = {p: measured[p] for p, f in zip(problems, fold, strict=True) if f != k}
-        unseen = {p: measured[p] for p, f in zip(problems, fold, strict=True) if f == k}
-        found += regrets(fit(seen, ""), unseen)
-    return found
+        training = {p: t for (p, t), f in zip(measured.items(), fold, strict=True) if f != k}
+        test = {p: t for (p, t), f in zip(measured.items(), fold, strict=True) if f == k}
+        ratios += regrets(fit(training, ""), test)
+    return ratios
 
 
-def summary(found: Sequence[float]) -> str:
-    """Regrets in a line."""
-    mean = math.exp(np.log(found).mean())
-    most = np.quantile(found, [0.9, 0.95, 1])
+def summarize(ratios: Sequence[float]) -> str:
+    """Return the mean and the quantiles of regrets in one line."""
+    mean = math.exp(np.log(ratios).mean())
+    q90, q95, largest = np.quantile(ratios, [0.9, 0.95, 1])
     return (
-        f"{len(found)} problems: regret {mean:.3f} in the geometric mean, {most[0]:.2f} at most in "
-        f"9 of 10, {most[1]:.2f} in 19 of 20, {most[2]:.2f} in all"
+        f"{len(ratios)} problems: regret {mean:.3f} in the geometric mean, at most {q90:.2f} for "
+        f"90 %, {q95:.2f} for 95 %, {largest:.2f} for all"
     )
 
 
 def main(tables: tyro.conf.Positional[list[Path]], out: Path) -> None:
-    """Fit the cost model of a kind of device to what was measured on it.
+    """Fit the cost model of a kind of device to times measured on it.
 
     Args:
-      tables: files that `jconv tune` wrote, all on one kind of device and with one jaxlib.
-      out: where the coefficients go; jconv/coefficients/PLATFORM-JAXLIB.json is where they are
-        looked for.
+      tables: files written by `jconv tune`, all for one kind of device and one version of jaxlib.
+      out: file of the coefficients; jconv loads jconv/selection/coefficients/PLATFORM-JAXLIB.json.
     """
     try:
-        read = [read_table(path) for path in tables]
+        contents = [read_table(path) for path in tables]
     except (ValueError, OSError) as error:
         raise SystemExit(str(error)) from error
-    if len({(table.device, table.made_with["jaxlib"]) for table in read}) > 1:
-        raise SystemExit("The tables must be of one kind of device and of one jaxlib.")
-    measured = {problem: times for table in read for problem, times in table.seconds.items()}
-    if len(measured) < 4 * FOLD:
+    if len({(table.device, table.made_with["jaxlib"]) for table in contents}) > 1:
+        raise SystemExit("The tables must be of one kind of device and one version of jaxlib.")
+    measured = {problem: times for table in contents for problem, times in table.seconds.items()}
+    if len(measured) < 4 * BLOCK_SIZE:
         raise SystemExit(
-            f"The tables must hold at least {4 * FOLD} convolutions. Received: {len(measured)}. "
+            f"The tables must hold at least {4 * BLOCK_SIZE} convolutions. "
+            f"Received: {len(measured)}. "
             f"Measure more: jconv tune --random MINUTES --out TABLE."
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        print("unseen,", summary(cross_validated(measured)))
-        model = fit(measured, read[0].device)
-    print("seen,", summary(regrets(model, measured)))
+        print("cross-validation,", summarize(cross_validated(measured)))
+        model = fit(measured, contents[0].device)
+    print("training set,", summarize(regrets(model, measured)))
     content = {
         "device": model.device,
-        "made_with": dict(read[0].made_with),
+        "made_with": dict(contents[0].made_with),
         "features": FEATURES,
         "coefficients": model.coefficients,
         "places": model.places.round(2).tolist(),
-        "corrections": {name: own.round(3).tolist() for name, own in model.corrections.items()},
+        "corrections": {name: c.round(3).tolist() for name, c in model.corrections.items()},
     }
     out.write_text(_readable(content))
 
 
 def _readable(content: Mapping) -> str:
-    """JSON with one line for each list of numbers."""
+    """Return JSON with one line for each list of numbers."""
     text = json.dumps(content, indent=1)
-    return re.sub(r"\[[^\[\]]*\]", lambda found: " ".join(found[0].split()), text) + "\n"
+    return re.sub(r"\[[^\[\]]*\]", lambda match: " ".join(match[0].split()), text) + "\n"
 
 
 if __name__ == "__main__":

@@ -1,33 +1,36 @@
-"""The layers that are timed: published shapes, of every kind of convolution that there is.
+"""The layers of the benchmark: published shapes of every kind of convolution.
 
-Batches are chosen so that one forward pass of `lax` takes between a millisecond and a second on
+Batch sizes are chosen so that one forward pass of `lax` takes between a millisecond and a second on
 two cores.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+from jconv._core.geometry import Window, make_window
 
 Sizes = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Layer:
-    """One convolution, as its paper has it.
+class BenchLayer:
+    """The shapes and options of one convolution layer.
 
-    Args:
-      name: what it is, and where.
-      kind: what the summary groups it by.
+    Attributes:
+      name: the network and the layer.
+      kind: the group in the summary, such as `"depthwise"`.
       x: shape of the input, channels last.
-      kernel: shape of the kernel.
+      kernel: shape of the kernel, `(*taps, inputs per group, outputs)`.
       stride: pixels between neighbouring outputs.
       padding: as in `jconv.conv`.
       dilation: pixels between neighbouring taps.
-      input_dilation: that of a transposed convolution, written as one over an input with gaps.
-      groups: of channels.
-      kernels: how many kernels `vmap` maps over; 0 for a plain call.
-      own_inputs: whether each of those kernels has inputs of its own.
-      examples: whether each example has a gradient of its own, by `vmap`.
+      input_dilation: stride of a transposed convolution.
+      groups: number of channel groups.
+      kernels: number of kernels that `vmap` maps over; 0 for a call without `vmap`.
+      inputs_per_kernel: True if `vmap` maps over inputs too.
+      per_example_gradients: True if the gradient pass computes one kernel gradient per example.
     """
 
     name: str
@@ -40,38 +43,61 @@ class Layer:
     input_dilation: int = 1
     groups: int = 1
     kernels: int = 0
-    own_inputs: bool = False
-    examples: bool = False
+    inputs_per_kernel: bool = False
+    per_example_gradients: bool = False
 
     @property
     def rank(self) -> int:
+        """Number of spatial axes."""
         return len(self.kernel) - 2
 
+    @property
+    def window(self) -> Window:
+        """Geometry of the spatial axes, with padding as numbers."""
+        return make_window(
+            self.x[1:-1],
+            self.kernel[: self.rank],
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            input_dilation=self.input_dilation,
+        )
 
-def depthwise(name: str, n: int, size: int, taps: int | Sizes, channels: int, **options) -> Layer:
-    """A depthwise layer over square images."""
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one forward pass; padding is counted as pixels, input gaps are not."""
+        products = math.prod(self.kernel[-2:]) * self.x[0] * max(1, self.kernels)
+        return products * self.window.meetings
+
+
+def depthwise(
+    name: str, n: int, size: int, taps: int | Sizes, channels: int, **options
+) -> BenchLayer:
+    """Return a depthwise layer on square images; `options` are those of `BenchLayer`."""
     taps = taps if isinstance(taps, tuple) else (taps, taps)
     x = (n, *(size,) * len(taps), channels)
-    return Layer(name, options.pop("kind", "depthwise"), x, (*taps, 1, channels), groups=channels,
-                 **options)  # fmt: skip
+    kind, kernel = options.pop("kind", "depthwise"), (*taps, 1, channels)
+    return BenchLayer(name, kind, x, kernel, groups=channels, **options)
 
 
-def dense(name: str, n: int, size: int, taps: int | Sizes, into: int, out: int, **options) -> Layer:
-    """A layer over square images, with whatever groups `options` say."""
+def dense(
+    name: str, n: int, size: int, taps: int | Sizes, into: int, out: int, **options
+) -> BenchLayer:
+    """Return a dense or grouped layer on square images; `options` are those of `BenchLayer`."""
     taps = taps if isinstance(taps, tuple) else (taps, taps)
     kind = options.pop("kind", "dense 3x3" if taps == (3, 3) else "dense")
     x = (n, *(size,) * len(taps), into)
-    return Layer(name, kind, x, (*taps, into // options.get("groups", 1), out), **options)
+    return BenchLayer(name, kind, x, (*taps, into // options.get("groups", 1), out), **options)
 
 
-def transposed(name: str, n: int, size: int, into: int, out: int) -> Layer:
-    """4x4 at stride 2, written as a convolution over an input with gaps: twice the size."""
+def transposed(name: str, n: int, size: int, into: int, out: int) -> BenchLayer:
+    """Return a transposed 4x4 layer with stride 2, which doubles the size of the image."""
     return dense(name, n, size, 4, into, out, kind="transposed", input_dilation=2,
                  padding=((2, 2), (2, 2)))  # fmt: skip
 
 
-def signal(name: str, n: int, length: int, taps: int, channels: int, **options) -> Layer:
-    """A causal filter of its own for each channel."""
+def signal(name: str, n: int, length: int, taps: int, channels: int, **options) -> BenchLayer:
+    """Return a causal depthwise filter on signals."""
     return depthwise(name, n, length, (taps,), channels, kind="1-D", padding="CAUSAL", **options)
 
 
@@ -131,28 +157,34 @@ LAYERS = (
     signal("hyena 4k taps", 1, 4096, 4096, 64),
     signal("16k taps on one signal", 1, 65536, 16384, 1),
     # Images, volumes, and batches of kernels
-    Layer("31x31 on an image", "large", (1, 512, 512, 1), (31, 31, 1, 1)),
-    Layer("7x7 on an image", "image", (1, 512, 512, 1), (7, 7, 1, 1)),
+    BenchLayer("31x31 on an image", "large", (1, 512, 512, 1), (31, 31, 1, 1)),
+    BenchLayer("7x7 on an image", "image", (1, 512, 512, 1), (7, 7, 1, 1)),
     dense("3-D U-Net 3x3x3", 1, 32, (3, 3, 3), 32, 64, kind="3-D"),
     dense("3-D, one channel in, 3x3x3", 1, 64, (3, 3, 3), 1, 32, kind="3-D"),
     dense("vmap over 8 kernels 3x3", 3, 30, 3, 40, 40, kernels=8, kind="vmap"),
     dense("vmap over 8 kernels 3x3, more channels", 4, 28, 3, 64, 64, kernels=8, kind="vmap"),
-    dense("vmap over 8 kernels 3x3, each its inputs", 3, 30, 3, 40, 40, kernels=8, own_inputs=True,
-          kind="vmap"),
-    dense("per-example gradients 3x3", 16, 28, 3, 16, 32, examples=True, kind="per example"),
+    dense("vmap over 8 kernels 3x3, each its inputs", 3, 30, 3, 40, 40, kernels=8,
+          inputs_per_kernel=True, kind="vmap"),
+    dense("per-example gradients 3x3", 16, 28, 3, 16, 32, per_example_gradients=True,
+          kind="per example"),
 )  # fmt: skip
 
 
 def choose_layers(
-    only: str = "", quick: bool = False, *, may_be_none: bool = False
-) -> tuple[Layer, ...]:
-    """The layers whose name or kind has `only` in it; the first of each kind where `quick`.
+    only: str = "", quick: bool = False, *, allow_empty: bool = False
+) -> tuple[BenchLayer, ...]:
+    """Return the layers whose name or kind contains `only`.
+
+    Args:
+      only: part of a name or kind; all layers if empty.
+      quick: return the first layer of each kind only.
+      allow_empty: return an empty tuple instead of raising if no layer matches.
 
     Raises:
-      ValueError: where there is none.
+      ValueError: if no layer matches.
     """
     chosen = [layer for layer in LAYERS if only in layer.name or only in layer.kind]
-    if not (chosen or may_be_none):
+    if not (chosen or allow_empty):
         kinds = list(dict.fromkeys(layer.kind for layer in LAYERS))
         raise ValueError(
             f"`--only` must be part of a layer's name or kind: {kinds}. Received: {only!r}."

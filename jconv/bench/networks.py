@@ -1,6 +1,8 @@
-"""Whole networks, as a user of JAX writes them: functions over `lax` and layers of Flax's, whose
-convolutions know nothing of jconv. Weights are random; in the functions over `lax`, batch
-normalisation is folded into scales and offsets."""
+"""Whole networks as a JAX user writes them: functions over `lax`, and Flax modules.
+
+Their convolutions do not refer to jconv. Weights are random. In the functions over `lax`, batch
+normalization is folded into scales and offsets.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +29,13 @@ Parameters = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Network:
-    """A network that is timed from end to end.
+class BenchNetwork:
+    """A network that is timed as a whole.
 
     Attributes:
       parameters: its weights.
-      x: a batch.
-      forward: of parameters and a batch.
+      x: a batch of images, `(n, h, w, c)`.
+      forward: the forward pass, a function of parameters and a batch.
     """
 
     parameters: Any
@@ -41,13 +43,13 @@ class Network:
     forward: Callable[[Any, jax.Array], jax.Array]
 
     def step(self, parameters, x):
-        """One training step: the gradient of the mean square of the outputs, and a descent."""
+        """Return the parameters after one step of gradient descent on the mean square output."""
         gradient = jax.grad(lambda p: jnp.square(self.forward(p, x)).mean())(parameters)
         return jax.tree.map(lambda p, g: p - 1e-3 * g, parameters, gradient)
 
 
-def efficientnet_lite0(quick: bool = False) -> Network:
-    """On 8 images of 224 pixels; on one of 64 if `quick`."""
+def efficientnet_lite0(quick: bool = False) -> BenchNetwork:
+    """Return EfficientNet-Lite0 with 8 images of 224 pixels, or one of 64 pixels if `quick`."""
     rng = np.random.default_rng(0)
     x = _normal(rng, (1, 64, 64, 3) if quick else (8, 224, 224, 3))
     plan = _efficientnet_plan()
@@ -58,21 +60,21 @@ def efficientnet_lite0(quick: bool = False) -> Network:
         layers, head = parameters
         return _efficientnet(plan, layers, x).mean((1, 2)) @ head
 
-    return Network((parameters, head), x, forward)
+    return BenchNetwork((parameters, head), x, forward)
 
 
-def convnext_block(quick: bool = False) -> Network:
-    """On 8 images of 56 pixels and 96 channels; on one of 16 pixels if `quick`."""
+def convnext_block(quick: bool = False) -> BenchNetwork:
+    """Return a ConvNeXt block with 8 images of 56 pixels, or one of 16 pixels if `quick`."""
     rng, channels = np.random.default_rng(0), 96
     sizes = ((7, 1, channels), (1, channels, 4 * channels), (1, 4 * channels, channels))
     block = [_layer(rng, *size) for size in sizes]
     x = _normal(rng, (1, 16, 16, channels) if quick else (8, 56, 56, channels))
-    return Network(block, x, _convnext_block)
+    return BenchNetwork(block, x, _convnext_block)
 
 
-def inception_v3_in_training(quick: bool = False) -> Network:
-    """On 4 images of 299 pixels; on one of 107 if `quick`."""
-    return of_module(plain_inception(), inception_batch(quick))
+def inception_v3_in_training(quick: bool = False) -> BenchNetwork:
+    """Return Inception v3 in training with 4 images of 299 pixels, or one of 107 if `quick`."""
+    return from_module(plain_inception(), inception_batch(quick))
 
 
 NETWORKS = {
@@ -82,25 +84,25 @@ NETWORKS = {
 }
 
 
-def of_module(model: nnx.Module, x: jax.Array) -> Network:
-    """The network that a module is, in the mode that it is in."""
-    graph, parameters, rest = nnx.split(model, nnx.Param, ...)
+def from_module(model: nnx.Module, x: jax.Array) -> BenchNetwork:
+    """Return a module as a function of its parameters, in its present mode."""
+    graph, parameters, model_state = nnx.split(model, nnx.Param, ...)
 
     def forward(parameters, x):
-        # A copy: in training a norm writes down what it saw.
-        return nnx.merge(graph, parameters, jax.tree.map(jnp.copy, rest))(x)
+        # A copy, because normalization layers update their statistics in training.
+        return nnx.merge(graph, parameters, jax.tree.map(jnp.copy, model_state))(x)
 
-    return Network(parameters, x, forward)
+    return BenchNetwork(parameters, x, forward)
 
 
 def inception_batch(quick: bool) -> jax.Array:
-    """Images of the size that Inception v3 is made for, or of about the least that it takes."""
+    """Return images of the size that Inception v3 was designed for, or small ones if `quick`."""
     shape = (1, 107, 107, 3) if quick else (4, 299, 299, 3)
     return _normal(np.random.default_rng(0), shape)
 
 
 def over_lax(model: nnx.Module) -> nnx.Module:
-    """The same model, whose convolutions are `lax`'s from now on."""
+    """Change the convolutions of a model to `lax.conv_general_dilated` and return the model."""
     for _, module in nnx.iter_modules(model):
         if isinstance(module, nnx.Conv):
             module.conv_general_dilated = lax.conv_general_dilated
@@ -108,12 +110,12 @@ def over_lax(model: nnx.Module) -> nnx.Module:
 
 
 def plain_inception() -> nnx.Module:
-    """Inception v3, without its auxiliary head, over `lax`, with random weights."""
+    """Return Inception v3 over `lax` with random weights, without its auxiliary head."""
     rng = np.random.default_rng(0)
     model = nnx.eval_shape(lambda: inception_v3(auxiliary=False, dropout=0.0, rngs=nnx.Rngs(0)))
     graph, state = nnx.split(over_lax(model))
 
-    def drawn(path, variable):
+    def initial_value(path, variable):
         match jax.tree_util.keystr(path, simple=True, separator="/").split("/"):
             case [*_, "kernel", _]:
                 kernel = _normal(rng, variable.shape)
@@ -122,11 +124,11 @@ def plain_inception() -> nnx.Module:
                 return jnp.ones(variable.shape)
         return jnp.zeros(variable.shape)
 
-    return nnx.merge(graph, jax.tree.map_with_path(drawn, state))
+    return nnx.merge(graph, jax.tree.map_with_path(initial_value, state))
 
 
-def small_network() -> Network:
-    """Three 3x3 convolutions and a linear layer: what is trained under `lax.scan`."""
+def small_network() -> BenchNetwork:
+    """Return three 3x3 convolutions and a linear layer, as trained in `lax.scan`."""
     rng = np.random.default_rng(0)
     layers = [_layer(rng, 3, into, out) for into, out in ((3, 32), (32, 32), (32, 32))]
     head = _normal(rng, (32, 10)) / math.sqrt(32)
@@ -137,11 +139,11 @@ def small_network() -> Network:
             x = jax.nn.relu(_conv(x, layer))
         return x.mean((1, 2)) @ head
 
-    return Network((layers, head), _normal(rng, (16, 28, 28, 3)), forward)
+    return BenchNetwork((layers, head), _normal(rng, (16, 28, 28, 3)), forward)
 
 
 def _efficientnet_plan() -> list[tuple[int, int, int, int, int, str]]:
-    """Taps, stride, channels in and out, groups, and what each layer does, in order."""
+    """Return taps, stride, input channels, output channels, groups and role of each layer."""
     plan, into = [(3, 2, 3, 32, 1, "stem")], 32
     for expansion, taps, stride, out, repeats in STAGES:
         for i in range(repeats):

@@ -8,14 +8,16 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress
 
+from jconv.bench.implementations import problems_of
 from jconv.bench.layers import choose_layers
+from jconv.bench.measurement import PASSES, Measurement
+from jconv.bench.network_suite import LOOPS, MERGED, bench_networks, choose_networks
 from jconv.bench.random_layers import draw_problems
-from jconv.bench.results import file_of, line, told, write_results
-from jconv.bench.suite import LOOPS, MERGED, PASSES, Row, bench_networks, choose_networks
-from jconv.bench.suite import bench as bench_layers
+from jconv.bench.results import format_measurement, summarize, with_extension, write_results
+from jconv.bench.suite import bench_layers
 from jconv.cli.arguments import parse
 from jconv.cli.exit_codes import OK
-from jconv.profiling.race import Race, problems_of, race
+from jconv.profiling.race import Race, race
 
 
 def bench(arguments: Sequence[str]) -> int:
@@ -50,37 +52,37 @@ def _bench(
     if regret is not None and regret < 0:
         raise ValueError(f"`--regret` must be at least 0. Received: {regret}.")
     models = choose_networks(only)
-    layers = choose_layers(only, quick, may_be_none=bool(models))
+    layers = choose_layers(only, quick, allow_empty=bool(models))
     _check_writable(out)
     # The first budget is that of a layer, in seconds. Calls of whole models take longer.
     budget = 0.5 if quick else 2.0
-    rows: list[Row] = []
+    measurements: list[Measurement] = []
     races: dict[str, list[Race]] = {}
     with Progress(console=Console(stderr=True)) as progress:
         timed_once = len({MERGED, *LOOPS}.intersection(models))
         total = len(PASSES) * (len(layers) + len(models)) - timed_once
         task = progress.add_task("timing", total=total)
 
-        def add_row(row: Row) -> None:
-            rows.append(row)
-            progress.console.print(line(row), highlight=False)
+        def on_result(measurement: Measurement) -> None:
+            measurements.append(measurement)
+            progress.console.print(format_measurement(measurement), highlight=False)
             progress.advance(task)
 
         try:
-            bench_layers(layers, algorithm=algorithm, budget=budget, each=add_row)
-            bench_networks(models, quick=quick, budget=10 * budget, each=add_row)
+            bench_layers(layers, algorithm=algorithm, budget=budget, on_result=on_result)
+            bench_networks(models, quick=quick, budget=10 * budget, on_result=on_result)
             if regret is not None:
                 _race_all(layers, regret, races, progress)
         finally:  # results that were measured before Ctrl-C are kept
-            if rows:
-                write_results(rows, out, races)
-    return told(rows, races)
+            if measurements:
+                write_results(measurements, out, races)
+    return summarize(measurements, races)
 
 
 def _check_writable(out: Path) -> None:
     """Fail before the measurements, not after an hour of them, if results cannot be written."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    with file_of(out, ".json").open("a"):
+    with with_extension(out, ".json").open("a"):
         pass
 
 

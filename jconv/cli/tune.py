@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 import jconv
+from jconv.bench.implementations import problems_of
 from jconv.bench.layers import choose_layers
 from jconv.bench.random_layers import random_problems
-from jconv.bench.results import race_line
+from jconv.bench.results import format_race
 from jconv.cli.arguments import parse
 from jconv.cli.exit_codes import OK
-from jconv.profiling.race import problems_of
 from jconv.selection.tuning_table import VARIABLE, default_path
 from jconv.train import TrainConfig, load_config, run_name
 from jconv.train.inspect_step import first_step
@@ -58,7 +58,7 @@ def tune(arguments: Sequence[str]) -> int:
         with Progress(console=Console(stderr=True)) as progress:
             task = progress.add_task("measuring", total=total)
             for result in tune_problems(problems, path=out, budget=budget):
-                progress.console.print(race_line(result), highlight=False)
+                progress.console.print(format_race(result), highlight=False)
                 progress.advance(task)
         if out is None:
             return f"The table is {default_path(jax.devices()[0].device_kind)}."

@@ -1,1 +1,1 @@
-"""Timing one operation, and racing the algorithms on it."""
+"""Timing of one operation, and of every algorithm on one convolution."""

@@ -1,4 +1,4 @@
-"""Every algorithm on one convolution: which was fastest, and what the choice of `auto` costs."""
+"""Measures every algorithm on one convolution, and the regret of the choice of `auto`."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ import jax
 
 from jconv._core.problem import Problem
 from jconv.algorithms import ALGORITHMS
-from jconv.bench.implementations import by_jconv, operands, passes_of
-from jconv.bench.layers import Layer
-from jconv.profiling.single_op import arrays, call_of
-from jconv.profiling.timing import Call, interleaved, paired_ratio, seconds
+from jconv.profiling.single_op import jitted_call, random_operands
+from jconv.profiling.timing import Call, paired_ratio, time_call, time_interleaved
 from jconv.selection.select import eligible_algorithms, select_algorithm
-from jconv.transforms.inspect import inspect
 
-HOPELESS = 3.0  # times the fastest so far, in one call, past which no more are made
-MOST_HELD = 4 * 2**30  # bytes of workspace past which an algorithm is not tried
-# A second; what could not win at this speed is not tried.
-MOST_FLOPS = {"cpu": 3e11, "gpu": 1e15, "tpu": 1e15}
+# An algorithm whose first call takes this many times as long as the fastest so far is not repeated.
+CUTOFF_RATIO = 3.0
+CALL_OVERHEAD = 2e-5  # seconds of one call, which the cutoff leaves out of account
+MAX_WORKSPACE = 4 * 2**30  # bytes; algorithms that need more are not tried
+# Operations per second that no algorithm exceeds; algorithms that would need more to win are not
+# tried.
+MAX_FLOPS = {"cpu": 3e11, "gpu": 1e15, "tpu": 1e15}
 
 
 @dataclass(frozen=True)
 class Race:
-    """One convolution by every algorithm that can do it within reason.
+    """The times of all eligible algorithms on one convolution.
 
     Attributes:
       problem: the convolution.
-      seconds: of one call, the median, by algorithm; the first and only call of hopeless ones.
-      chosen: what `auto` takes.
-      regret: how many times longer the chosen takes than the fastest, at least 1.
+      seconds: median time of one call by algorithm; the time of the only call where that exceeded
+        the cutoff.
+      chosen: the algorithm that `auto` selects.
+      regret: ratio of the time of `chosen` to that of the fastest algorithm, at least 1.
     """
 
     problem: Problem
@@ -41,50 +42,49 @@ class Race:
 
     @property
     def fastest(self) -> str:
-        """The algorithm that took least."""
+        """The algorithm with the shortest time."""
         return min(self.seconds, key=self.seconds.__getitem__)
 
 
-def problems_of(layer: Layer) -> list[Problem]:
-    """What a layer convolves in a forward pass with its gradients, in this order."""
-    _, with_gradients = passes_of(layer, by_jconv(layer))
-    found = inspect(with_gradients)(*operands(layer)).convolutions
-    return [convolution.problem for convolution in found]
-
-
 def race(problem: Problem, *, budget: float = 1.0, final: bool = False) -> Race:
-    """Times every algorithm on one problem, on the default device.
+    """Time all eligible algorithms on one problem, on the default device.
 
     Args:
-      problem: of known sizes.
-      budget: seconds of measuring, as far as few rounds allow.
-      final: whether the chosen and the fastest are timed once more, against each other alone, for
-        their `regret`: the fastest of several noisy ones seems faster than it is.
+      problem: the convolution; all its sizes must be known.
+      budget: seconds for the measurements, as far as the minimum of three rounds allows.
+      final: time the chosen and the fastest algorithm once more, against each other alone, to
+        compute `regret`. The fastest of several noisy times is biased towards short times.
     """
-    platform = jax.default_backend()
-    chosen, most_flops = select_algorithm(problem, platform).algorithm, MOST_FLOPS[platform]
-    x, kernel = arrays(problem)
-    calls: dict[str, Call] = {}
-    once: dict[str, float] = {}
-    for name in sorted(
-        eligible_algorithms(problem), key=lambda name: name != chosen
-    ):  # it comes first
-        algorithm = ALGORITHMS[name]
-        cost = algorithm.cost(problem)
-        hopeless = once and cost.flops > most_flops * max(min(once.values()), 1e-4)
-        if name != chosen and (hopeless or cost.workspace > MOST_HELD):
-            continue
-        call = call_of(algorithm, problem, x, kernel)
-        call()  # compiles
-        once[name] = seconds(call)
-        calls[name] = call
-    hope = HOPELESS * min(once.values()) + 2e-5
-    racing = {n: call for n, call in calls.items() if once[n] < hope or n == chosen}
-    times = interleaved(racing, budget=budget, rounds=(3, 15))
+    chosen = select_algorithm(problem, jax.default_backend()).algorithm
+    calls, first = _first_calls(problem, chosen)
+    cutoff = CUTOFF_RATIO * min(first.values()) + CALL_OVERHEAD
+    racing = {n: call for n, call in calls.items() if first[n] < cutoff or n == chosen}
+    times = time_interleaved(racing, budget=budget, rounds=(3, 15))
     medians = {name: statistics.median(values) for name, values in times.items()}
-    regret = medians[chosen] / min(medians.values())
+    fastest = min(medians, key=medians.__getitem__)
+    regret = medians[chosen] / medians[fastest]
     if final and regret > 1:
-        finalists = {name: calls[name] for name in (chosen, min(medians, key=medians.__getitem__))}
-        ours, theirs = interleaved(finalists, budget=budget).values()
-        regret = max(1.0, paired_ratio(ours, to=theirs))
-    return Race(problem, once | medians, chosen, regret)
+        finalists = {name: calls[name] for name in (chosen, fastest)}
+        times = time_interleaved(finalists, budget=budget)
+        regret = max(1.0, paired_ratio(times[chosen], to=times[fastest]))
+    return Race(problem, first | medians, chosen, regret)
+
+
+def _first_calls(problem: Problem, chosen: str) -> tuple[dict[str, Call], dict[str, float]]:
+    """Compile each algorithm worth trying, the chosen one first, and time one call of each."""
+    max_flops = MAX_FLOPS[jax.default_backend()]
+    x, kernel = random_operands(problem)
+    calls: dict[str, Call] = {}
+    seconds: dict[str, float] = {}
+    for name in sorted(eligible_algorithms(problem), key=lambda name: name != chosen):
+        algorithm = ALGORITHMS[name]
+        if name != chosen:
+            cost = algorithm.cost(problem)
+            fastest = max(min(seconds.values()), 1e-4)
+            if cost.flops > max_flops * fastest or cost.workspace > MAX_WORKSPACE:
+                continue
+        call = jitted_call(algorithm, problem, x, kernel)
+        call()  # compiles
+        seconds[name] = time_call(call)
+        calls[name] = call
+    return calls, seconds

@@ -1,4 +1,4 @@
-"""One algorithm alone on one convolution, its operands lying as they do in a program."""
+"""The time of one algorithm on one convolution, with operands laid out as in a program."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import numpy as np
 
 from jconv._core.problem import Problem
 from jconv.algorithms import Algorithm
-from jconv.profiling.timing import Call, interleaved
+from jconv.profiling.timing import Call, time_interleaved
 
 
-def arrays(problem: Problem) -> tuple[jax.Array, jax.Array]:
-    """Normal numbers as input and kernel.
+def random_operands(problem: Problem) -> tuple[jax.Array, jax.Array]:
+    """Return an input and a kernel for a problem, standard normal with a fixed seed.
 
-    In a program a kernel gradient's operands lie as the input and the output's cotangent do,
-    images first, and so do they here: what it takes to bring them in order counts.
+    In a program, the operands of a kernel gradient have the layouts of the input and of the
+    cotangent of the output, with the images first. They have the same layouts here, so that the
+    time for rearranging them is measured too.
     """
     rng = np.random.default_rng(0)
     window = problem.window
@@ -31,22 +32,28 @@ def arrays(problem: Problem) -> tuple[jax.Array, jax.Array]:
     return x, kernel
 
 
-def call_of(algorithm: Algorithm, problem: Problem, x: jax.Array, kernel: jax.Array) -> Call:
-    """A jitted call on what `arrays` returned, which waits for its result."""
-    turned = problem.is_kernel_gradient
+def jitted_call(algorithm: Algorithm, problem: Problem, x: jax.Array, kernel: jax.Array) -> Call:
+    """Return a jitted call on `random_operands`, which waits for its result."""
+    images_first = problem.is_kernel_gradient
 
     @jax.jit
     def run(x, kernel):
-        if turned:
+        if images_first:
             x, kernel = jnp.swapaxes(x, 1, -1), jnp.moveaxis(kernel, 1, -2)
         y = algorithm(x, kernel, problem.window, preferred_element_type=problem.result)
-        return jnp.moveaxis(y, 1, -2) if turned else y
+        return jnp.moveaxis(y, 1, -2) if images_first else y
 
     return lambda: jax.block_until_ready(run(x, kernel))
 
 
-def seconds_alone(algorithm: Algorithm, problem: Problem, *, budget: float = 0.2) -> float:
-    """Of one call on the default device, the median."""
-    call = call_of(algorithm, problem, *arrays(problem))
+def measure_seconds(algorithm: Algorithm, problem: Problem, *, budget: float = 0.2) -> float:
+    """Return the median time of one call on the default device, in seconds.
+
+    Args:
+      algorithm: the algorithm; it must support the problem.
+      problem: the convolution; all its sizes must be known.
+      budget: seconds for all measurements.
+    """
+    call = jitted_call(algorithm, problem, *random_operands(problem))
     call()  # compiles
-    return statistics.median(interleaved({"": call}, budget=budget, rounds=(3, 15))[""])
+    return statistics.median(time_interleaved({"": call}, budget=budget, rounds=(3, 15))[""])

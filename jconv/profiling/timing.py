@@ -1,4 +1,4 @@
-"""Timing that a noisy machine cannot fool: medians of interleaved runs, and paired ratios."""
+"""Timing on a noisy machine: medians of interleaved runs, and paired ratios."""
 
 from __future__ import annotations
 
@@ -8,68 +8,79 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
-Call = Callable[[], object]
+Call = Callable[[], object]  # runs an operation and waits for its result
 
-SHORTEST = 2e-3  # seconds of one measurement; shorter calls are repeated in it
-LONG = 0.1  # seconds of a call that does not notice what came before it
-VERY_LONG = 5.0  # seconds of a round that two of will do
+MIN_SAMPLE_SECONDS = 2e-3  # one measurement; shorter calls are repeated within it
+WARM_UP_SECONDS = 0.1  # calls shorter than this depend on what the caches hold
+SLOW_ROUND_SECONDS = 5.0  # rounds longer than this are made twice only
 
 
-def seconds(call: Call, repeats: int = 1) -> float:
-    """Of one call, the mean of some in a row; each must wait for its own result."""
+def time_call(call: Call, repeats: int = 1) -> float:
+    """Return the mean time of `repeats` consecutive calls, in seconds."""
     start = time.perf_counter()
     for _ in range(repeats):
         call()
     return (time.perf_counter() - start) / repeats
 
 
-def interleaved(
+def time_interleaved(
     calls: Mapping[str, Call],
     *,
     budget: float = 2.0,
     rounds: tuple[int, int] = (5, 25),
-    rest: float = 0.0,
+    pause: float = 0.0,
 ) -> dict[str, list[float]]:
-    """Times calls in turn, so that whatever slows the machine down meets all of them alike.
+    """Time several calls in turn, so that a slow phase of the machine affects all of them alike.
 
-    Each round has an order of its own, always the same ones, and a short call is made once before
-    it is timed, since its predecessor's arrays are what the caches hold.
+    Each round has another order, and the orders are reproducible. A short call is made once before
+    it is timed, because the caches hold the arrays of the call before it.
 
     Args:
-      calls: by name; they have run before, so that nothing is compiled.
-      budget: seconds that all may take together, as far as `rounds` allows.
-      rounds: the fewest and the most measurements of each; two where a round takes seconds.
-      rest: seconds before each measurement, for the threads of the one before to fall asleep.
+      calls: the calls by name. They must be compiled already.
+      budget: seconds for all measurements together, as far as `rounds` allows.
+      rounds: the minimum and maximum number of measurements of each call. The minimum is two where
+        a round takes several seconds.
+      pause: seconds before each measurement, in which the threads of the call before go to sleep.
 
     Returns:
-      Seconds of one call, a list of as many for each name; entries of one place are of one round.
+      The times of each call in seconds, in the order of the rounds.
     """
-    took = {name: seconds(call) for name, call in calls.items()}
-    repeats = {name: max(1, min(1000, round(SHORTEST / max(t, 1e-6)))) for name, t in took.items()}
-    once = sum(rest + t * (repeats[name] + (t < LONG)) for name, t in took.items())
-    fewest, most = rounds
+    first = {name: time_call(call) for name, call in calls.items()}
+    repeats = {
+        name: max(1, min(1000, round(MIN_SAMPLE_SECONDS / max(seconds, 1e-6))))
+        for name, seconds in first.items()
+    }
+    warm_up = {name: seconds < WARM_UP_SECONDS for name, seconds in first.items()}
+    round_seconds = sum(pause + t * (repeats[name] + warm_up[name]) for name, t in first.items())
+    min_rounds, max_rounds = rounds
+    if round_seconds >= SLOW_ROUND_SECONDS:
+        min_rounds = 2
     times: dict[str, list[float]] = {name: [] for name in calls}
     order, names = random.Random(0), list(calls)
-    for _ in range(max(fewest if once < VERY_LONG else 2, min(most, int(budget / once)))):
+    for _ in range(max(min_rounds, min(max_rounds, int(budget / round_seconds)))):
         order.shuffle(names)
         for name in names:
-            time.sleep(rest)
-            if took[name] < LONG:
+            time.sleep(pause)
+            if warm_up[name]:
                 calls[name]()
-            times[name].append(seconds(calls[name], repeats[name]))
+            times[name].append(time_call(calls[name], repeats[name]))
     return times
 
 
 def paired_ratio(times: list[float], to: list[float]) -> float:
-    """The median of the ratios within each round."""
-    return statistics.median(a / b for a, b in zip(times, to, strict=True))
+    """Return the median over rounds of the ratio of `times` to `to`."""
+    return statistics.median(_ratios(times, to))
 
 
-def interval(times: list[float], to: list[float]) -> tuple[float, float]:
-    """Where that median lies with 95 % confidence, by the order of the ratios alone.
+def confidence_interval(times: list[float], to: list[float]) -> tuple[float, float]:
+    """Return the 95 % confidence interval of `paired_ratio`, from order statistics.
 
     Reference: Conover, "Practical Nonparametric Statistics" (1999), section 3.2.
     """
-    ratios = sorted(a / b for a, b in zip(times, to, strict=True))
-    out = max(0, math.floor(len(ratios) / 2 - 0.98 * math.sqrt(len(ratios))))
-    return ratios[out], ratios[-1 - out]
+    ratios = sorted(_ratios(times, to))
+    rank = max(0, math.floor(len(ratios) / 2 - 0.98 * math.sqrt(len(ratios))))
+    return ratios[rank], ratios[-1 - rank]
+
+
+def _ratios(times: list[float], to: list[float]) -> list[float]:
+    return [a / b for a, b in zip(times, to, strict=True)]

@@ -74,7 +74,7 @@ _gone_by: dict[str, Path] = {}  # by kind of device, where this process was told
 def go_by(path: Path, device: str) -> None:
     """Makes a table the one of this process, whatever the cache folder or `JCONV_TUNING` has.
 
-    What was read and chosen before is remembered: see `jconv.transforms.tune.forget_choices`.
+    What was read and chosen before is remembered: see `jconv.transforms.tune.clear_choice_cache`.
     """
     _gone_by[device] = path.resolve()
 

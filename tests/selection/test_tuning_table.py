@@ -27,7 +27,7 @@ from jconv.selection.tuning_table import (
 )
 from jconv.train import TrainConfig, load_config
 from jconv.train.inspect_step import first_step
-from jconv.transforms.tune import forget_choices, tune, tune_problems
+from jconv.transforms.tune import clear_choice_cache, tune, tune_problems
 
 
 def problem(images=2, size=9, taps=3, groups=1, inputs=4, outputs=4):
@@ -50,10 +50,10 @@ def table(tmp_path, monkeypatch):
     path = tmp_path / "tables" / "here.json"
     monkeypatch.setenv("JCONV_TUNING", str(path))
     monkeypatch.setattr("jconv.selection.tuning_table._gone_by", {})
-    forget_choices()
+    clear_choice_cache()
     yield path
     monkeypatch.undo()
-    forget_choices()
+    clear_choice_cache()
 
 
 def test_a_table_comes_back_as_it_was_written(table):
@@ -156,7 +156,7 @@ def test_a_budget_is_a_number_of_seconds(budget, capsys):
 
 def test_a_run_records_the_table_it_went_by(table):
     write_table(made({problem(): {"xla": 1.0}}), table)
-    forget_choices()
+    clear_choice_cache()
     recorded = describe_table(HERE)
     assert recorded["path"] == str(table) and recorded["convolutions"] == 1
 
@@ -182,7 +182,7 @@ def test_a_table_of_another_device_or_none_is_told(table):
     write_table(made({}, "abacus"), table)
     with pytest.raises(ValueError, match=f"must be of this kind of device, '{KIND}'"):
         select_algorithm(problem(), HERE)
-    with pytest.raises(ValueError, match="`path` must be that of a table of this kind"):
+    with pytest.raises(ValueError, match="`path` must be a tuning table of this kind"):
         next(tune_problems([problem()], path=table, budget=0.01))
 
 
