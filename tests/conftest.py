@@ -4,6 +4,8 @@ import shutil
 import tempfile
 from collections import defaultdict
 
+import helpers.typechecking  # noqa: F401, the hook below takes it by name
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -16,6 +18,17 @@ MADE_HERE = PROGRAMS not in os.environ
 if MADE_HERE:
     os.environ[PROGRAMS] = tempfile.mkdtemp(prefix="jconv-tests-programs-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+
+# Annotated arrays are checked in every call, in all of jconv.
+jaxtyping.install_import_hook("jconv", "helpers.typechecking.check_arrays")
+
+
+@pytest.fixture
+def unchecked():
+    """Switch the check of annotated arrays off, for tests of the errors that users see."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def pytest_configure():

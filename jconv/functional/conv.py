@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import export
+from jaxtyping import Array, ArrayLike, Num
 
 from jconv._core.conv_spec import ConvOptions, ConvSpec, make_spec
 from jconv._core.layout import canonical_input, canonical_kernel, from_canonical
@@ -28,8 +29,8 @@ from jconv.selection.select import make_selector
 
 
 def conv(
-    x,
-    kernel,
+    x: Num[ArrayLike, ...],
+    kernel: Num[ArrayLike, ...],
     *,
     stride: int | Sequence[int] = 1,
     padding: Any = "SAME",
@@ -43,7 +44,7 @@ def conv(
     preferred_element_type: Any = None,
     algorithm: str | Algorithm | Plan = "auto",
     tolerance: float | None = None,
-) -> jax.Array:
+) -> Num[Array, ...]:
     """Convolve an input with a kernel, in one, two, three or more dimensions.
 
     The function is cross-correlation, as in deep learning:

@@ -35,6 +35,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, ArrayLike, Num
 
 from jconv._core.conv_spec import ConvOptions, ConvSpec, make_spec
 from jconv._core.geometry import Window
@@ -44,8 +45,8 @@ from jconv._core.validation import as_array, hashable, is_integer
 
 
 def conv_local(
-    x,
-    kernel,
+    x: Num[ArrayLike, ...],
+    kernel: Num[ArrayLike, ...],
     *,
     stride: int | Sequence[int] = 1,
     padding: Any = "SAME",
@@ -55,7 +56,7 @@ def conv_local(
     layout: Any = None,
     precision: Any = None,
     preferred_element_type: Any = None,
-) -> jax.Array:
+) -> Num[Array, ...]:
     """Convolve with a separate kernel for each output position.
 
     Args:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Num
 
 from jconv._core.conv_spec import ConvOptions, ConvSpec, make_spec
 from jconv._core.geometry import Sizes, dilated_size, resolve_padding
@@ -22,8 +23,8 @@ from jconv.selection.select import make_selector
 
 
 def conv_transpose(
-    x,
-    kernel,
+    x: Num[ArrayLike, ...],
+    kernel: Num[ArrayLike, ...],
     *,
     stride: int | Sequence[int] = 1,
     padding: Any = "SAME",
@@ -38,7 +39,7 @@ def conv_transpose(
     preferred_element_type: Any = None,
     algorithm: str | Algorithm | Plan = "auto",
     tolerance: float | None = None,
-) -> jax.Array:
+) -> Num[Array, ...]:
     """Apply the exact adjoint of `jconv.conv` with the same kernel and options.
 
     For every `u` and `x` of fitting sizes,

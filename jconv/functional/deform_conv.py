@@ -29,6 +29,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, ArrayLike, Num
 
 from jconv._core.conv_spec import ConvOptions, ConvSpec, make_spec
 from jconv._core.geometry import Sizes
@@ -39,10 +40,10 @@ from jconv._core.validation import as_array, check_divides, check_int
 
 
 def deform_conv(
-    x,
-    kernel,
-    offset,
-    mask=None,
+    x: Num[ArrayLike, ...],
+    kernel: Num[ArrayLike, ...],
+    offset: Num[ArrayLike, ...],
+    mask: Num[ArrayLike, ...] | None = None,
     *,
     stride: int | Sequence[int] = 1,
     padding: Any = "SAME",
@@ -52,7 +53,7 @@ def deform_conv(
     layout: Any = None,
     precision: Any = None,
     preferred_element_type: Any = None,
-) -> jax.Array:
+) -> Num[Array, ...]:
     """Convolve with taps that are moved by `offset` and weighted by `mask`.
 
     Computes what `torchvision.ops.deform_conv2d` and ONNX' `DeformConv` do, in any number of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax
+from jaxtyping import Array, ArrayLike, Num
 
 from jconv._core.layout import resolve_layout
 from jconv._core.validation import as_array, check_ranks, hashable
@@ -15,8 +15,8 @@ from jconv.selection.plan import Plan
 
 
 def depthwise_conv(
-    x,
-    kernel,
+    x: Num[ArrayLike, ...],
+    kernel: Num[ArrayLike, ...],
     *,
     stride: int | Sequence[int] = 1,
     padding: Any = "SAME",
@@ -29,7 +29,7 @@ def depthwise_conv(
     preferred_element_type: Any = None,
     algorithm: str | Algorithm | Plan = "auto",
     tolerance: float | None = None,
-) -> jax.Array:
+) -> Num[Array, ...]:
     """Convolve each channel with kernels of its own, without mixing channels.
 
     Args:

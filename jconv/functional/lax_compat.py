@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, ArrayLike, Num
 
 from jconv._core.conv_spec import ConvOptions, make_spec
 from jconv._core.layout import resolve_layout
@@ -41,8 +42,8 @@ class ArgumentError(ValueError, TypeError):
 
 
 def conv_general_dilated(
-    lhs,
-    rhs,
+    lhs: Num[ArrayLike, ...],
+    rhs: Num[ArrayLike, ...],
     window_strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
     lhs_dilation: Sequence[int] | None = None,
@@ -56,7 +57,7 @@ def conv_general_dilated(
     *,
     algorithm: str | Algorithm | Plan = "auto",
     padding_mode: str = "zeros",
-) -> jax.Array:
+) -> Num[Array, ...]:
     """Compute `lax.conv_general_dilated` with the algorithms of jconv.
 
     Args:

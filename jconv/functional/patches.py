@@ -26,6 +26,7 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import PartitionSpec
+from jaxtyping import Array, ArrayLike, Num
 
 from jconv._core.conv_spec import split_padding
 from jconv._core.geometry import Pads, Sizes, Window, make_window
@@ -38,7 +39,7 @@ from jconv.functional.padding import JNP_MODES
 
 
 def unfold(
-    x,
+    x: Num[ArrayLike, ...],
     kernel_size: int | Sequence[int],
     *,
     stride: int | Sequence[int] = 1,
@@ -46,7 +47,7 @@ def unfold(
     dilation: int | Sequence[int] = 1,
     padding_mode: str = "zeros",
     layout: Any = None,
-) -> jax.Array:
+) -> Num[Array, ...]:
     """Extract every window of an input: `(n, *space, c)` to `(n, *output, *kernel_size, c)`.
 
     `patches.reshape(n, *output, -1) @ kernel.reshape(-1, co)` is `jconv.conv(x, kernel)`. With
@@ -87,7 +88,7 @@ def unfold(
 
 
 def fold(
-    patches,
+    patches: Num[ArrayLike, ...],
     input_size: int | Sequence[int],
     kernel_size: int | Sequence[int],
     *,
@@ -96,7 +97,7 @@ def fold(
     dilation: int | Sequence[int] = 1,
     padding_mode: str = "zeros",
     layout: Any = None,
-) -> jax.Array:
+) -> Num[Array, ...]:
     """Add patches back to the pixels that `unfold` took them from.
 
     The exact adjoint of `unfold` with the same options: the sum of `unfold(x) * p` is the sum of

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Array, ArrayLike, Int, Num
 
 from jconv._core.geometry import Sizes, Window
 from jconv._core.problem import accumulator
@@ -36,7 +37,7 @@ from jconv.functional.patches import (
 
 
 def avg_pool(
-    x,
+    x: Num[ArrayLike, ...],
     window_shape: int | Sequence[int],
     *,
     stride: int | Sequence[int] | None = None,
@@ -45,7 +46,7 @@ def avg_pool(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     layout: Any = None,
-) -> jax.Array:
+) -> Num[Array, ...]:
     """Average every window: `(n, *space, c)` to `(n, *output, c)`.
 
     Args:
@@ -78,7 +79,7 @@ def avg_pool(
 
 
 def max_pool(
-    x,
+    x: Num[ArrayLike, ...],
     window_shape: int | Sequence[int],
     *,
     stride: int | Sequence[int] | None = None,
@@ -87,7 +88,7 @@ def max_pool(
     ceil_mode: bool = False,
     return_indices: bool = False,
     layout: Any = None,
-) -> jax.Array | tuple[jax.Array, jax.Array]:
+) -> Num[Array, ...] | tuple[Num[Array, ...], Int[Array, ...]]:
     """Return the largest value of every window: `(n, *space, c)` to `(n, *output, c)`.
 
     Padding is never the largest: a window of nothing else is `-inf`, or the smallest integer.
@@ -120,7 +121,7 @@ def max_pool(
 
 
 def lp_pool(
-    x,
+    x: Num[ArrayLike, ...],
     window_shape: int | Sequence[int],
     *,
     p: float = 2,
@@ -129,7 +130,7 @@ def lp_pool(
     dilation: int | Sequence[int] = 1,
     ceil_mode: bool = False,
     layout: Any = None,
-) -> jax.Array:
+) -> Num[Array, ...]:
     """Compute `(sum |x|^p)^(1/p)` of every window: `(n, *space, c)` to `(n, *output, c)`.
 
     The derivative is zero where all pixels of a window are, though the norm has a corner there.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax
+from jaxtyping import Array, ArrayLike, Num
 
 from jconv._core.layout import resolve_layout
 from jconv._core.validation import as_array, check_ranks, hashable, rename_arguments
@@ -16,9 +16,9 @@ from jconv.selection.plan import Plan
 
 
 def separable_conv(
-    x,
-    depthwise,
-    pointwise,
+    x: Num[ArrayLike, ...],
+    depthwise: Num[ArrayLike, ...],
+    pointwise: Num[ArrayLike, ...],
     *,
     stride: int | Sequence[int] = 1,
     padding: Any = "SAME",
@@ -31,7 +31,7 @@ def separable_conv(
     preferred_element_type: Any = None,
     algorithm: str | Algorithm | Plan = "auto",
     tolerance: float | None = None,
-) -> jax.Array:
+) -> Num[Array, ...]:
     """Convolve each channel with kernels of its own, then mix the channels of each pixel.
 
     A k x k kernel from `ci` to `co` channels costs `1/co + 1/k^2` of the dense one.

@@ -260,6 +260,7 @@ BAD_CALLS = [
 ]
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("options, allowed, received", BAD_CALLS, ids=range(len(BAD_CALLS)))
 def test_bad_calls_say_what_is_allowed_and_what_came(options, allowed, received):
     with pytest.raises(ValueError) as error:

@@ -255,7 +255,7 @@ BAD_FOLDS = [
 @pytest.mark.parametrize("options, allowed, received", BAD_UNFOLDS)
 def test_bad_unfolds_say_what_is_allowed_and_what_came(options, allowed, received):
     with pytest.raises(ValueError) as error:
-        unfold(**{"x": X, "size": 2, **options})
+        unfold(**{"x": X, "kernel_size": 2, **options})
     assert allowed in str(error.value) and received in str(error.value)
     assert "jconv" in str(error.traceback[-1].path)
 
@@ -264,6 +264,6 @@ def test_bad_unfolds_say_what_is_allowed_and_what_came(options, allowed, receive
 def test_bad_folds_say_what_is_allowed_and_what_came(options, allowed, received):
     patches = np.ones((2, 5, 4, 2, 2, 3), np.float32)
     with pytest.raises(ValueError) as error:
-        fold(**{"patches": patches, "input_size": (6, 5), "size": 2, **options})
+        fold(**{"patches": patches, "input_size": (6, 5), "kernel_size": 2, **options})
     assert allowed in str(error.value) and received in str(error.value)
     assert "jconv" in str(error.traceback[-1].path)

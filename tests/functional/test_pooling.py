@@ -404,6 +404,7 @@ OWN_BAD_CALLS = [
 ]
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("pool", [avg_pool, max_pool, lp_pool])
 @pytest.mark.parametrize("options, allowed, received", BAD_CALLS, ids=range(len(BAD_CALLS)))
 def test_bad_calls_say_what_is_allowed_and_what_came(pool, options, allowed, received):

@@ -67,9 +67,37 @@ def test_jconv_choose_asks_by_shape_for_each_of_the_three_convolutions():
         (dict(kernel="HWIO"), "`kernel` must be an array or its shape"),
     ],
 )
-def test_jconv_choose_refuses(options, words):
+@pytest.mark.usefixtures("unchecked")
+def test_choose_refuses_invalid_arguments(options, words):
     with pytest.raises(ValueError, match=words):
         jconv.choose(**{"x": (1, 8, 8, 3), "kernel": (3, 3, 3, 4)} | options)
+
+
+@pytest.mark.parametrize("gradient, argument", [("input", 0), ("kernel", 1)])
+@pytest.mark.parametrize(
+    "dtypes, options",
+    [
+        (("float32", "float32"), dict(stride=2, groups=2, padding=[(1, 0), (2, 1)])),
+        (("bfloat16", "bfloat16"), dict(input_dilation=(2, 1), preferred_element_type="float32")),
+        (("float32", "float32"), dict(preferred_element_type="complex64", dilation=2)),
+        (("complex64", "complex64"), dict(padding_mode="reflect")),
+    ],
+)
+def test_problem_of_a_gradient_is_that_of_the_derived_program(gradient, argument, dtypes, options):
+    x, kernel = (
+        jax.ShapeDtypeStruct(shape, dtype)
+        for shape, dtype in zip([(2, 9, 8, 4), (3, 3, 2, 6)], dtypes, strict=True)
+    )
+    kernel = jax.ShapeDtypeStruct((3, 3, 4 // options.get("groups", 1), 6), dtypes[1])
+
+    def derivative(*operands):
+        f = lambda a: jconv.conv(*(a if i == argument else o for i, o in enumerate(operands)),
+                                 **options)  # fmt: skip
+        y, pull = jax.vjp(f, operands[argument])
+        return pull(y)
+
+    expected = jconv.inspect(derivative)(x, kernel).convolutions[-1].problem
+    assert jconv.choose(x, kernel, gradient=gradient, **options).problem == expected
 
 
 @pytest.mark.parametrize("platform", ["gpu", "tpu", "another"])
