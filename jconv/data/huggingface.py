@@ -65,8 +65,8 @@ def load_huggingface(
         where = f"{path}, {split_name!r}"
         _check_columns(table, image, label, where)
         feature = table.features[label]
-        is_named = isinstance(feature, _import_datasets().ClassLabel)
-        classes = tuple(feature.names) if is_named else None
+        has_names = isinstance(feature, _import_datasets().ClassLabel)
+        classes = tuple(feature.names) if has_names else None
         num_classes = len(classes) if classes else num_classes
         labels = check_labels(
             np.asarray(table.with_format("numpy")[label]),

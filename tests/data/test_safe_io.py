@@ -70,8 +70,9 @@ def test_links_out_of_an_image_folder_are_refused(tmp_path):
     load_image_folder(folder, size=(8, 8))
     outside = write_image_folder(tmp_path / "outside")
     (folder / "cat" / "out.png").symlink_to(outside / "cat" / "0.png")
-    with pytest.raises(BadFile, match="out.png: must lie in .* Received: a link to .*outside/cat"):
-        load_image_folder(folder, size=(8, 8))
+    for max_skipped in (0, 5):  # such a link is not an image that may be skipped
+        with pytest.raises(BadFile, match="out.png: must lie in .* a link to .*outside/cat"):
+            load_image_folder(folder, size=(8, 8), max_skipped=max_skipped)
     (folder / "cat" / "out.png").unlink()
     (folder / "bird").symlink_to(outside / "cat")
     with pytest.raises(BadFile, match="bird: must lie in"):
@@ -86,6 +87,25 @@ def test_file_replaced_by_a_link_after_listing_is_refused(tmp_path):
         path.symlink_to("/etc/hostname")
     with pytest.raises(BadFile, match="must lie in"):
         data.train.take(np.array([0]))
+
+
+def test_file_replaced_by_a_link_while_it_is_opened_is_refused(tmp_path, monkeypatch):
+    path, secret, stat = tmp_path / "data", tmp_path / "secret", os.stat
+    path.write_text("data")
+    secret.write_text("secret")
+
+    def replace_after_stat(checked, **kwargs):
+        result = stat(checked, **kwargs)
+        if checked == path and not kwargs:
+            path.unlink()
+            path.symlink_to(secret)
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", replace_after_stat)
+        with pytest.raises(BadFile, match="data: must be a file that can be read"):
+            open_file(path)
+    assert path.is_symlink()
 
 
 def test_file_names_that_are_not_utf8_are_refused_with_a_printable_error(tmp_path):

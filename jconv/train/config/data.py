@@ -13,9 +13,7 @@ else:
     KernelName = Literal[*KERNELS]
 
 Fraction = Annotated[Real, Field(ge=0.01, lt=0.5)]  # of the examples
-Path = Annotated[
-    str, Field(min_length=1, max_length=4096)
-]  # relative to the current folder; ~ works
+PathStr = Annotated[str, Field(min_length=1, max_length=4096)]  # ~ is the home folder
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Side = Annotated[Int, Field(ge=1, le=1024)]  # pixels
 PatchSide = Annotated[Int, Field(ge=8, le=256)]  # pixels
@@ -28,8 +26,8 @@ class Digits(Section):
     """The 1,797 digits of 8x8 pixels that ship with jconv."""
 
     kind: Literal["digits"] = "digits"
-    validation: Fraction = 0.1
-    test: Fraction = 0.2
+    validation: Fraction = 0.1  # fraction of the examples
+    test: Fraction = 0.2  # fraction of the examples
     seed: Seed = 0  # draws the split
 
 
@@ -40,8 +38,8 @@ class FilteredPhotos(Section):
     kernel: KernelName = "prewitt"
     patches: Annotated[Int, Field(ge=10, le=10**6)] = 1024
     size: PatchSide = 32  # side length of a patch
-    validation: Fraction = 0.1
-    test: Fraction = 0.1
+    validation: Fraction = 0.1  # fraction of the examples
+    test: Fraction = 0.1  # fraction of the examples
     seed: Seed = 0  # draws the patches and the split
 
 
@@ -52,8 +50,8 @@ class Photos(Section):
     patches: Annotated[Int, Field(ge=10, le=10**5)] = 3000
     size: PatchSide = 32  # side length of a patch
     grey: bool = False  # one channel instead of three
-    validation: Fraction = 0.1
-    test: Fraction = 0.1
+    validation: Fraction = 0.1  # fraction of the examples
+    test: Fraction = 0.1  # fraction of the examples
     seed: Seed = 0  # draws the patches and the split
 
 
@@ -61,8 +59,8 @@ class IdxFolder(Section):
     """Four IDX files in a folder: training and test images, and their labels."""
 
     kind: Literal["mnist", "fashion_mnist"]
-    folder: Path
-    validation: Fraction = 0.1  # of the training images
+    folder: PathStr
+    validation: Fraction = 0.1  # fraction of the training images
     seed: Seed = 0  # draws the validation images
     memory: MiB = 1024  # limit of the images
 
@@ -77,21 +75,21 @@ class FashionMnist(IdxFolder):
     """Fashion-MNIST's grey images of clothes, by default from Debian's package."""
 
     kind: Literal["fashion_mnist"] = "fashion_mnist"
-    folder: Path = "/usr/share/datasets/fashion-mnist"
+    folder: PathStr = "/usr/share/datasets/fashion-mnist"
 
 
 class Npz(Section):
     """Images and labels from the arrays of one .npz file."""
 
     kind: Literal["npz"] = "npz"
-    path: Path
+    path: PathStr
     images: Name = "images"  # name of an array
     labels: Name = "labels"  # name of an array
     test_images: Name | None = None  # name of an array
     test_labels: Name | None = None  # name of an array
     num_classes: NumClasses | None = None  # by default the largest label + 1
-    validation: Fraction = 0.1
-    test: Fraction = 0.2  # if there are no `test_images`
+    validation: Fraction = 0.1  # fraction of the examples
+    test: Fraction = 0.2  # fraction of the images, if there are no `test_images`
     seed: Seed = 0  # draws the split
     memory: MiB = 1024  # limit of the images
 
@@ -106,11 +104,11 @@ class ImageFolder(Section):
     """PNG and JPEG images in a folder with one sub-folder per class."""
 
     kind: Literal["image_folder"] = "image_folder"
-    folder: Path
+    folder: PathStr
     size: tuple[Side, Side]  # rows and columns
     grey: bool = False  # one channel instead of three
-    validation: Fraction = 0.1
-    test: Fraction = 0.2
+    validation: Fraction = 0.1  # fraction of the examples
+    test: Fraction = 0.2  # fraction of the examples
     seed: Seed = 0  # draws the split
     max_skipped: Skips = 0  # images that may be skipped because they cannot be decoded
     memory: MiB = 1024  # images that exceed it are decoded on demand
@@ -120,7 +118,7 @@ class HuggingFace(Section):
     """Labelled images from a data set of Hugging Face, on the hub or in a folder."""
 
     kind: Literal["huggingface"] = "huggingface"
-    path: Path  # a name on the hub, or a folder
+    path: PathStr  # a name on the hub, or a folder
     size: tuple[Side, Side]  # rows and columns
     name: Name | None = None  # configuration of the data set
     split: Name = "train"
@@ -128,8 +126,8 @@ class HuggingFace(Section):
     image: Name = "image"  # name of a column
     label: Name = "label"  # name of a column
     grey: bool = False  # one channel instead of three
-    validation: Fraction = 0.1
-    test: Fraction = 0.2  # if `test_split` is null
+    validation: Fraction = 0.1  # fraction of the examples
+    test: Fraction = 0.2  # fraction of the images, if `test_split` is null
     seed: Seed = 0  # draws the split
     max_skipped: Skips = 0  # images that may be skipped because they cannot be decoded
     memory: MiB = 1024  # images that exceed it are decoded on demand
