@@ -33,7 +33,7 @@ class LayerTimeline:
     Attributes:
       name: parameter path.
       facts: its sizes and its relative change, as text.
-      shown: which part is drawn; empty if all of it is.
+      selection: which part of the kernel is drawn; empty if all of it is.
       limit: the magnitude with the strongest colour, as text.
       sheet: the frames of the slider, from top to bottom.
       strip: `(label, image)` of some steps, side by side.
@@ -43,7 +43,7 @@ class LayerTimeline:
 
     name: str
     facts: list[str]
-    shown: str
+    selection: str
     limit: str
     sheet: EmbeddedImage
     strip: list[tuple[str, EmbeddedImage]]
@@ -111,7 +111,7 @@ def _layer_timeline(name: str, run: Run, steps: Sequence[int]) -> LayerTimeline 
             *([_describe_change(first, last)] if len(drawn) > 1 else []),
             *_count_non_finite(last),
         ],
-        shown=describe_selection(last.shape),
+        selection=describe_selection(last.shape),
         limit=number(limit, 3),
         sheet=draw([drawn.get(step, missing) for step in steps]),
         strip=[

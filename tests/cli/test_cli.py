@@ -1,4 +1,4 @@
-"""The command line, called as a person would."""
+"""The command line: verbs, errors, help and exit codes."""
 
 import json
 import signal
@@ -30,16 +30,16 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def call(*words, capsys):
+def call(*arguments, capsys):
     try:
-        code = main(words)
+        code = main(arguments)
     except SystemExit as exit:  # tyro ends help and usage errors itself
         code = exit.code
     out, err = capsys.readouterr()
     return code, out, err
 
 
-def test_train_report_and_train_again(here, capsys):
+def test_train_then_report_then_overwrite(here, capsys):
     code, out, err = call("train", "tiny.yaml", capsys=capsys)
     assert code == 0
     assert "test accuracy" in out and "runs/tiny/report.html" in out
@@ -57,10 +57,10 @@ def test_train_report_and_train_again(here, capsys):
     assert json.loads((here / "runs/tiny/summary.json").read_text())["steps"] == 4
 
 
-def test_every_value_can_be_overridden(here, capsys):
-    words = ("train", "tiny.yaml", "--name", "other", "--runs", "elsewhere", "--steps", "2",
+def test_config_values_are_overridden_by_options(here, capsys):
+    arguments = ("train", "tiny.yaml", "--name", "other", "--runs", "elsewhere", "--steps", "2",
              "--optimizer.learning-rate", "0.5", "--log.every", "1")  # fmt: skip
-    code, *_ = call(*words, capsys=capsys)
+    code, *_ = call(*arguments, capsys=capsys)
     assert code == 0
     run = here / "elsewhere" / "other"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -68,7 +68,7 @@ def test_every_value_can_be_overridden(here, capsys):
 
 
 @pytest.mark.parametrize(
-    "words, expected",
+    "arguments, expected",
     [
         (("train", "tiny.yaml", "--steps", "-5"), "greater than or equal to 1"),
         (("train", "tiny.yaml", "--steps", "many"), "invalid literal for int"),
@@ -90,27 +90,27 @@ def test_every_value_can_be_overridden(here, capsys):
         (("trian",), "`VERB` must be one of ['train'"),
     ],
 )  # fmt: skip
-def test_bad_words_end_in_a_sentence_and_exit_code_2(words, expected, here, capsys):
-    code, out, err = call(*words, capsys=capsys)
+def test_invalid_arguments_exit_with_2_and_a_message(arguments, expected, here, capsys):
+    code, out, err = call(*arguments, capsys=capsys)
     assert code == 2
     assert expected in out + err
     assert "Traceback" not in out + err
     assert not (here / "runs").exists()
 
 
-def test_a_file_of_any_name_can_be_trained(here, capsys):
+def test_config_name_with_spaces_becomes_a_folder_name(here, capsys):
     (here / "my run (2).yaml").write_text(TINY)
     code, out, _ = call("train", "my run (2).yaml", "--steps", "1", capsys=capsys)
     assert code == 0 and "runs/my_run_2_/report.html" in out
 
 
-def test_home_is_home_behind_an_equals_sign_too(here, monkeypatch):
+def test_tilde_after_an_equals_sign_is_expanded(here, monkeypatch):
     monkeypatch.setenv("HOME", str(here / "my home"))
     assert main(["train", "tiny.yaml", "--steps=2", "--runs=~/runs"]) == 0
     assert (here / "my home/runs/tiny/report.html").is_file() and not (here / "~").exists()
 
 
-def test_a_bad_config_leaves_nothing_behind(here, capsys):
+def test_invalid_config_writes_no_files(here, capsys):
     (here / "bad.yaml").write_text(TINY + "stepz: 4\n")
     code, _, err = call("train", "bad.yaml", capsys=capsys)
     assert code == 2 and "stepz: unknown key. Did you mean `steps`?" in err
@@ -130,18 +130,18 @@ def test_a_bad_config_leaves_nothing_behind(here, capsys):
         ("inspect",),
     ],
 )
-def test_help_is_enough(verb, here, capsys):
+def test_help_text(verb, here, capsys):
     code, out, _ = call(*verb, "--help", capsys=capsys)
     assert code == 0 and "jconv" in out and len(out) > 200
 
 
-def test_help_of_a_config_lists_its_values(here, capsys):
+def test_help_with_a_config_lists_its_values(here, capsys):
     code, out, _ = call("train", "tiny.yaml", "--help", capsys=capsys)
     assert code == 0
     assert "--optimizer.learning-rate" in out and "--overwrite" in out
 
 
-def test_summary_of_the_texts_block(here, capsys):
+def test_summary_of_the_parallel_block(here, capsys):
     code, out, _ = call("summary", str(ROOT / "configs/parallel_224.yaml"), capsys=capsys)
     assert code == 0
     assert "224x224x192" in out and "6,912" in out and "337,182,720" in out
@@ -152,15 +152,15 @@ def test_summary_of_a_training_config(here, capsys):
     assert code == 0 and "blocks.0.branches.1" in out
 
 
-def test_walkthrough_prints_each_product(here, capsys):
+def test_walkthrough_prints_sums(here, capsys):
     code, out, _ = call("walkthrough", capsys=capsys)
     assert code == 0 and "-1 + 3 - 5 + 7 - 9 + 11 = 6" in out
     code, out, _ = call("walkthrough", "--x", "1 2; 3 4", "--kernel", "1, 1", capsys=capsys)
     assert code == 0 and "1 + 2 = 3" in out
 
 
-# A shell in the background starts its processes deaf to Ctrl-C; this one listens in any case.
-LISTENING = """
+# Processes in the background of a shell ignore SIGINT; this one restores the default handler.
+WITH_INTERRUPT = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from jconv.cli import main
@@ -168,12 +168,12 @@ sys.exit(main())
 """
 
 
-def test_ctrl_c_exits_with_130_and_a_page(here):
-    """A real process, a real signal, in the middle of training."""
-    words = [sys.executable, "-c", LISTENING, "train", "tiny.yaml", "--steps", "1000000"]
+def test_interrupt_during_training_exits_with_130_and_writes_the_report(here):
+    """A signal is sent to a process that trains."""
+    arguments = [sys.executable, "-c", WITH_INTERRUPT, "train", "tiny.yaml", "--steps", "1000000"]
     metrics = here / "runs/tiny/metrics.jsonl"
     with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             deadline = time.monotonic() + 120
@@ -191,7 +191,7 @@ def test_ctrl_c_exits_with_130_and_a_page(here):
     assert "interrupted" in (here / "runs/tiny/report.html").read_text().lower()
 
 
-def test_the_experiment_recovers_its_kernel(tmp_path):
+def test_recovery_experiment(tmp_path):
     (tmp_path / "easy.yaml").write_text(
         "data: {kind: filtered_photos, kernel: sharpen, patches: 64, size: 16}\n"
         "model: {kind: conv}\nloss: mse\nsteps: 600\nbatch_size: 32\n"
@@ -199,8 +199,8 @@ def test_the_experiment_recovers_its_kernel(tmp_path):
         "log: {every: 10, kernels_every: 100}\n"
     )
     script = str(ROOT / "experiments/recover_kernel.py")
-    run = lambda *words: subprocess.run(
-        [sys.executable, script, *words], cwd=tmp_path, capture_output=True, text=True
+    run = lambda *arguments: subprocess.run(
+        [sys.executable, script, *arguments], cwd=tmp_path, capture_output=True, text=True
     )
     done = run("easy.yaml")
     assert done.returncode in (0, 1) and "hidden kernel" in done.stdout, done.stderr

@@ -25,12 +25,12 @@ def test_strings_of_the_run_are_escaped(tmp_path):
     (run / "layers.json").write_text(json.dumps([{"name": HOSTILE, "connected_to": [HOSTILE]}]))
     (run / "metrics.jsonl").write_text(json.dumps({"step": 0, "loss": 1.0, HOSTILE: HOSTILE}))
 
-    shown = Page(write_page(run))
+    page = Page(write_page(run))
 
-    assert [tag for tag, _ in shown.tags].count("script") == 1
-    assert all(attrs["src"].startswith("data:") for tag, attrs in shown.tags if tag == "img")
-    assert not any(key.startswith("on") for _, attrs in shown.tags for key in attrs)
-    assert "<script>alert(1)<" in shown.text and "{{ 7 * 7 }}" in shown.text
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert all(attrs["src"].startswith("data:") for tag, attrs in page.tags if tag == "img")
+    assert not any(key.startswith("on") for _, attrs in page.tags for key in attrs)
+    assert "<script>alert(1)<" in page.text and "{{ 7 * 7 }}" in page.text
 
 
 def test_page_of_an_interrupted_run_lists_incomplete_files(finished):
@@ -74,11 +74,11 @@ def test_page_of_one_snapshot_and_one_logged_step(tmp_path, rng):
     write_kernels(tmp_path, [0], {"conv.kernel": (3, 3, 1, 4)}, rng)
     write_lines(tmp_path / "metrics.jsonl", [{"step": 0, "loss": 2.3, "accuracy": 0.1}])
 
-    shown = Page(write_page(tmp_path))
+    page = Page(write_page(tmp_path))
 
-    assert "Only the kernels of step 0 were logged" in shown.text
-    assert "conv.kernel at step 0" in shown.attributes("alt")
-    assert "relative change" not in shown.text
+    assert "Only the kernels of step 0 were logged" in page.text
+    assert "conv.kernel at step 0" in page.attributes("alt")
+    assert "relative change" not in page.text
 
 
 def test_corrupt_files_are_remarks(finished):

@@ -71,10 +71,10 @@ def test_curve_has_name_and_colour_of_its_run(runs, tmp_path):
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         kept = [{key: line[key] for key in ("step", "loss")} for line in lines]
         write_lines(run / "metrics.jsonl", kept)
-    shown = Page(write_comparison(compare(runs), tmp_path / "c.html"))
-    curves = [attrs["class"] for tag, attrs in shown.tags if "curve" in attrs.get("class", "")]
+    page = Page(write_comparison(compare(runs), tmp_path / "c.html"))
+    curves = [attrs["class"] for tag, attrs in page.tags if "curve" in attrs.get("class", "")]
     assert curves == ["curve c1", "curve c2", "curve c3", "curve c2", "curve c2"]
-    assert shown.sentences().count("run1") >= 4  # in each legend too
+    assert page.sentences().count("run1") >= 4  # in each legend too
 
 
 def test_many_runs_have_a_row_each(runs, tmp_path):
@@ -90,12 +90,12 @@ def test_many_runs_have_a_row_each(runs, tmp_path):
 
 
 def test_comparison_page_has_common_charts(runs, tmp_path):
-    shown = Page(write_comparison(compare(runs), tmp_path / "out" / "c.html"))
+    page = Page(write_comparison(compare(runs), tmp_path / "out" / "c.html"))
 
-    assert "http:" not in shown.raw and "https:" not in shown.raw
-    charts = [attrs for tag, attrs in shown.tags if tag == "figure"]
+    assert "http:" not in page.raw and "https:" not in page.raw
+    charts = [attrs for tag, attrs in page.tags if tag == "figure"]
     assert len(charts) == 3 and all(len(json.loads(c["data-curves"])) == 3 for c in charts)
-    bands = [attrs for tag, attrs in shown.tags if attrs.get("class") == "band c3"]
+    bands = [attrs for tag, attrs in page.tags if attrs.get("class") == "band c3"]
     assert len(bands) == 2
     for text in (
         "run0",
@@ -104,13 +104,13 @@ def test_comparison_page_has_common_charts(runs, tmp_path):
         "97\u202f% ± 0.2\u202f%",
         "at step 200",
     ):
-        assert text in shown.sentences()
+        assert text in page.sentences()
 
 
 def test_run_names_are_escaped(runs, tmp_path):
     hostile = runs[0].rename(tmp_path / "<script>alert(1)<")
-    shown = Page(write_comparison(compare([hostile, runs[1]]), tmp_path / "c"))
-    assert [tag for tag, _ in shown.tags].count("script") == 1
+    page = Page(write_comparison(compare([hostile, runs[1]]), tmp_path / "c"))
+    assert [tag for tag, _ in page.tags].count("script") == 1
 
 
 def test_all_problems_of_compared_runs_are_listed(runs, tmp_path):

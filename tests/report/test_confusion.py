@@ -11,14 +11,14 @@ from jconv.report.page import write_page
 
 
 def test_confusion_matrix_counts_and_most_frequent_errors(replicated):
-    shown = Page(write_page(replicated))
+    page = Page(write_page(replicated))
 
-    cells = [attrs for tag, attrs in shown.tags if tag == "td" and "title" in attrs]
+    cells = [attrs for tag, attrs in page.tags if tag == "td" and "title" in attrs]
     worst = next(attrs for attrs in cells if attrs["title"].startswith("8 classified as 1: 23, "))
     assert worst["class"] == "wrong dark" and worst["style"] == "--shade: 1.0"
     correct = [attrs for attrs in cells if attrs["class"].startswith("correct")]
     assert len(correct) == 10 and all("dark" in attrs["class"] for attrs in correct)
-    text = shown.sentences()
+    text = page.sentences()
     assert "Most frequent errors: 8 as 1 (23)" in text
     assert "summed over 8 replicates" in text
 
@@ -37,8 +37,8 @@ def test_confusion_matrix_counts_and_most_frequent_errors(replicated):
 )
 def test_invalid_confusion_matrix_is_ignored(table, finished):
     (finished / "summary.json").write_text(json.dumps(SUMMARY | {"test_confusion": table}))
-    shown = Page(write_page(finished))
-    assert "Confusion matrix" not in shown.text and "confusion" not in shown.text
+    page = Page(write_page(finished))
+    assert "Confusion matrix" not in page.text and "confusion" not in page.text
 
 
 def test_large_confusion_matrix_has_shades_without_numbers(finished, rng):
@@ -47,10 +47,10 @@ def test_large_confusion_matrix_has_shades_without_numbers(finished, rng):
     summary = SUMMARY | {"test_confusion": table, "classes": names}
     (finished / "summary.json").write_text(json.dumps(summary))
     path = write_page(finished)
-    shown = Page(path)
-    assert [tag for tag, _ in shown.tags].count("script") == 1
-    assert "{{ 7 * 7 }}" in shown.text and path.stat().st_size < 1_500_000
-    assert 'class="confusion"' in shown.raw
+    page = Page(path)
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert "{{ 7 * 7 }}" in page.text and path.stat().st_size < 1_500_000
+    assert 'class="confusion"' in page.raw
 
 
 def test_confusion_matrix_without_errors(finished):

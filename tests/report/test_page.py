@@ -17,53 +17,53 @@ from jconv.report.page import write_page
 
 def test_page_is_self_contained(finished):
     path = write_page(finished)
-    shown = Page(path)
+    page = Page(path)
 
     assert path == finished / "report.html"
-    assert "http:" not in shown.raw and "https:" not in shown.raw and "@import" not in shown.raw
-    assert shown.attributes("href") == []
-    assert all(src.startswith("data:image/png;base64,") for src in shown.attributes("src"))
-    assert re.findall(r"url\((?!data:image/png;base64,)", shown.raw) == []
-    assert not {"link", "iframe", "object", "embed", "base"} & {tag for tag, _ in shown.tags}
+    assert "http:" not in page.raw and "https:" not in page.raw and "@import" not in page.raw
+    assert page.attributes("href") == []
+    assert all(src.startswith("data:image/png;base64,") for src in page.attributes("src"))
+    assert re.findall(r"url\((?!data:image/png;base64,)", page.raw) == []
+    assert not {"link", "iframe", "object", "embed", "base"} & {tag for tag, _ in page.tags}
     assert path.stat().st_size < 1_000_000
 
 
 def test_page_shows_first_and_last_kernel_of_every_layer(finished):
-    shown = Page(write_page(finished))
+    page = Page(write_page(finished))
 
-    alts = shown.attributes("alt")
+    alts = page.attributes("alt")
     for name in SHAPES:
-        assert name in shown.text
+        assert name in page.text
         assert {f"{name} at step 0", f"{name} at step 1,200"} <= set(alts)
         assert sum(alt.startswith(f"{name} at ") for alt in alts) == kernel_timeline.STRIP_LENGTH
         assert f"{name}, last minus first" in alts
-    sheets = [picture for picture in shown.pictures() if picture.height > 2 * picture.width]
+    sheets = [picture for picture in page.pictures() if picture.height > 2 * picture.width]
     assert len(sheets) >= len(SHAPES)
 
 
 def test_slider_contains_every_snapshot(finished):
-    shown = Page(write_page(finished))
+    page = Page(write_page(finished))
 
-    slider = next(attrs for tag, attrs in shown.tags if attrs.get("type") == "range")
+    slider = next(attrs for tag, attrs in page.tags if attrs.get("type") == "range")
     labels = json.loads(slider["data-labels"])
     assert [label for label, _ in labels] == [f"step {s:,}" for s in range(0, 1201, 100)]
     assert slider["max"] == "12"
-    assert any(attrs.get("for") == "step" for tag, attrs in shown.tags if tag == "label")
+    assert any(attrs.get("for") == "step" for tag, attrs in page.tags if tag == "label")
     # The sheet has one frame per position of the slider: a 4 x 4 grid of 5 x 5 for the stem.
     scale = kernel_images.scale_to_fit(SHAPES["stem.kernel"], kernel_timeline.SIZE)
     frame = 20 * scale + 3 * round(0.4 * scale)
-    assert (frame, 13 * frame) in [picture.size for picture in shown.pictures()]
+    assert (frame, 13 * frame) in [picture.size for picture in page.pictures()]
 
 
 def test_many_snapshots_are_thinned_including_first_and_last(tmp_path, rng):
     write_kernels(tmp_path, range(0, 1001, 10), {"conv.kernel": (3, 3, 1, 4)}, rng)
 
-    shown = Page(write_page(tmp_path))
+    page = Page(write_page(tmp_path))
 
-    labels = json.loads(shown.attributes("data-labels")[0])
+    labels = json.loads(page.attributes("data-labels")[0])
     assert len(labels) == kernel_timeline.MAX_FRAMES
     assert (labels[0][0], labels[-1][0]) == ("step 0", "step 1,000")
-    assert "60 of the 101 logged steps" in shown.text
+    assert "60 of the 101 logged steps" in page.text
 
 
 def test_all_steps_of_a_layer_share_one_colour_scale(tmp_path):
@@ -71,9 +71,9 @@ def test_all_steps_of_a_layer_share_one_colour_scale(tmp_path):
     for step, kernel in enumerate(np.float32([[[0.5, -0.5]], [[0.5, -2.0]], [[0.0, -1.0]]])):
         np.savez(tmp_path / "kernels" / f"{step}.npz", **{"dense.kernel": kernel})
 
-    shown = Page(write_page(tmp_path))
+    page = Page(write_page(tmp_path))
 
-    pixels = [np.array(p.convert("RGB"))[0] for p in shown.pictures()]
+    pixels = [np.array(p.convert("RGB"))[0] for p in page.pictures()]
     sheet, *strip, change = [row[[0, -1]].tolist() for row in pixels]
     expected = np.array([[0.5, -0.5], [0.5, -2.0], [0.0, -1.0], [-0.5, -0.5]])
     colours = kernel_images.kernel_image(expected, limit=2.0, scale=1).tolist()
@@ -112,29 +112,29 @@ def test_recovery_shows_hidden_and_learned_kernel_and_difference(recovery):
 def test_large_hidden_kernel_is_an_image_without_numbers(tmp_path):
     np.savez(tmp_path / "target.npz", kernel=np.ones((40, 40), "float32"))
 
-    shown = Page(write_page(tmp_path))
+    page = Page(write_page(tmp_path))
 
-    assert "hidden kernel" in shown.attributes("alt")
-    assert "1.000" not in shown.text
+    assert "hidden kernel" in page.attributes("alt")
+    assert "1.000" not in page.text
 
 
 def test_replicates_have_standard_errors_and_bands(replicated):
-    shown = Page(write_page(replicated))
-    text = shown.sentences()
+    page = Page(write_page(replicated))
+    text = page.sentences()
 
     assert "98.9\u202f% ± 0.2\u202f% of" in text
     assert text.count("98.9\u202f% ± 0.2\u202f%") == 2 and "0.0421 ± 0.0012" in text
     assert "accuracy error" not in text and "test confusion" not in text
-    bands = [attrs for tag, attrs in shown.tags if (attrs.get("class") or "").startswith("band")]
+    bands = [attrs for tag, attrs in page.tags if (attrs.get("class") or "").startswith("band")]
     # Loss and accuracy of training, accuracy of validation, and the norm of the gradient.
     assert len(bands) == 4
     assert "bands show one standard error of the mean" in text
 
 
 def test_run_without_replicates_has_no_bands(finished):
-    shown = Page(write_page(finished))
-    assert not any((attrs.get("class") or "").startswith("band") for _, attrs in shown.tags)
-    assert "±" not in shown.text and "standard error" not in shown.text
+    page = Page(write_page(finished))
+    assert not any((attrs.get("class") or "").startswith("band") for _, attrs in page.tags)
+    assert "±" not in page.text and "standard error" not in page.text
 
 
 def test_page_of_a_sweep_is_an_error(finished):

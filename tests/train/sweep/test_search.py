@@ -17,13 +17,15 @@ from jconv.train.sweep.search import sweep
 
 
 def test_each_point_has_a_run_named_after_its_values(config, fake_training, tmp_path):
-    seen = []
-    results = sweep(config, AXES, folder=tmp_path / "s", on_start=lambda p, n: seen.append((p, n)))
+    started = []
+    results = sweep(
+        config, AXES, folder=tmp_path / "s", on_start=lambda p, n: started.append((p, n))
+    )
 
     names = ["001-learning_rate-0.001_dropout-0", "002-learning_rate-0.001_dropout-0.5",
              "003-learning_rate-0.01_dropout-0", "004-learning_rate-0.01_dropout-0.5"]  # fmt: skip
     assert fake_training.trained == names == [r.point.name for r in results]
-    assert {r.status for r in results} == {"finished"} and [n for _, n in seen] == [4] * 4
+    assert {r.status for r in results} == {"finished"} and [n for _, n in started] == [4] * 4
     run = yaml.safe_load((tmp_path / "s" / names[1] / "config.yaml").read_text())
     assert (run["optimizer"]["learning_rate"], run["model"]["dropout"]) == (0.001, 0.5)
     plan = read_plan(tmp_path / "s")
