@@ -4,11 +4,9 @@ Public names and subpackages are loaded on first use (PEP 562). `import jconv` t
 next to nothing, and a program pays only for the parts that it uses.
 """
 
-import importlib
-import sys
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from jconv._core.lazy import attach
 from jconv._version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -91,32 +89,4 @@ _DEFINED_IN = {
 __all__ = ["__version__", *_MODULES, *_DEFINED_IN]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _DEFINED_IN:
-        value = getattr(importlib.import_module(_DEFINED_IN[name]), name)
-    elif name in _MODULES:
-        value = importlib.import_module(f"jconv.{name}")
-    else:
-        package = sys.modules[__name__]
-        raise AttributeError(f"module 'jconv' has no attribute {name!r}", name=name, obj=package)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """Type of this module: keeps a public function from being hidden by a module of its name.
-
-    The import system binds every imported submodule in its parent. Without this class, importing
-    the module `jconv.walkthrough` would replace the function `jconv.walkthrough`.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (isinstance(value, ModuleType) and name in _DEFINED_IN):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
+__getattr__, __dir__ = attach(__name__, _DEFINED_IN, _MODULES)
