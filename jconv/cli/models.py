@@ -57,8 +57,8 @@ def _published_summary(name: str, size: int | None) -> Summary:
     published = PUBLISHED[name]
     size = published.size if size is None else size
     model = nnx.eval_shape(lambda: published.make(rngs=nnx.Rngs(0)))
-    if size < model.least:
-        raise ValueError(f"`--size` must be at least {model.least} for {name}. Received: {size}.")
+    if size < model.min_size:
+        raise ValueError(f"`--size` must be at least {model.min_size} for {name}. Received: {size}.")
     return summarize(model, (size, size, 3))
 
 

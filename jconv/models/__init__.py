@@ -1,4 +1,4 @@
-"""Networks, each a module that takes images `(n, h, w, c)`."""
+"""Image classifiers, each a module that takes images `(n, h, w, c)`, and their weights."""
 
 from jconv.models.convnext import convnext_tiny as convnext_tiny
 from jconv.models.convnext import inception_next_tiny as inception_next_tiny
@@ -11,11 +11,11 @@ from jconv.models.mobilenet import mobilenet_v2 as mobilenet_v2
 from jconv.models.network import Logits as Logits
 from jconv.models.network import Network as Network
 from jconv.models.parallel_net import ParallelNet as ParallelNet
-from jconv.models.preprocessing import Pixels as Pixels
+from jconv.models.preprocessing import Preprocessing as Preprocessing
 from jconv.models.registry import PUBLISHED as PUBLISHED
 from jconv.models.repvgg import repvgg_a0 as repvgg_a0
-from jconv.models.weight_io import WeightsError as WeightsError
 from jconv.models.weight_io import load as load
 from jconv.models.weight_io import save as save
 from jconv.models.weight_io import to_torch as to_torch
+from jconv.models.weight_sources import WeightsError as WeightsError
 from jconv.models.xception import xception as xception

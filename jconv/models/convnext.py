@@ -1,4 +1,4 @@
-"""Networks of ConvNeXt's form: ConvNeXt and InceptionNeXt.
+"""ConvNeXt and InceptionNeXt.
 
 References: Liu et al., "A ConvNet for the 2020s" (2022), table 9; Yu et al., "InceptionNeXt: When
 Inception Meets ConvNeXt" (2023), table 2.
@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from flax import nnx
 
 from jconv.models.network import Network
-from jconv.models.preprocessing import Pixels
-from jconv.models.weight_formats import KERAS, TORCH, Format
+from jconv.models.preprocessing import Preprocessing
+from jconv.models.weight_formats import KERAS, TORCH, WeightFormat
 from jconv.nn import (
     Conv,
     DepthwiseConv,
@@ -24,49 +24,53 @@ DEPTHS, WIDTHS = (3, 3, 9, 3), (96, 192, 384, 768)
 
 
 def convnext_tiny(
-    num_classes: int = 1000, *, drop_path: float = 0.0, algorithm="auto", rngs: nnx.Rngs
+    num_classes: int = 1000, *, drop_path_rate: float = 0.0, algorithm="auto", rngs: nnx.Rngs
 ) -> Network:
-    """Makes ConvNeXt-T, for images of 224x224 or any others of at least 32x32: 28,589,128
-    parameters.
+    """Build ConvNeXt-T, with 28,589,128 parameters.
+
+    It was published for images of 224x224 pixels and takes any others of at least 32x32.
 
     Args:
-      num_classes: logits to give.
-      drop_path: share of images that skip the last block while training, rising from 0.
-      algorithm: how to convolve; see `jconv.ALGORITHMS`.
-      rngs: draws the initial kernels, and what is skipped.
+      num_classes: number of classes.
+      drop_path_rate: probability that an image skips the last block in training; it rises
+        linearly from 0 at the first block.
+      algorithm: convolution algorithm; see `jconv.ALGORITHMS`.
+      rngs: random number generators for initial parameters and dropout.
     """
     norm = lambda features: nnx.LayerNorm(features, epsilon=1e-6, rngs=rngs)
     mixer = lambda width: DepthwiseConv(width, (7, 7), algorithm=algorithm, rngs=rngs)
-    layers = _stages(mixer, norm, (4, 4, 4, 4), drop_path, algorithm, rngs)
+    layers = _stages(mixer, norm, (4, 4, 4, 4), drop_path_rate, algorithm, rngs)
     layers |= {
         "pool": GlobalAveragePool(),
         "norm": norm(WIDTHS[-1]),
         "dense": nnx.Linear(WIDTHS[-1], num_classes, rngs=rngs),
     }
-    return Network(layers, least=32, made_with=dict(drop_path=drop_path))
+    return Network(layers, min_size=32, build_options=dict(drop_path_rate=drop_path_rate))
 
 
 def inception_next_tiny(
     num_classes: int = 1000,
     *,
-    drop_path: float = 0.0,
+    drop_path_rate: float = 0.0,
     dropout: float = 0.0,
     algorithm="auto",
     rngs: nnx.Rngs,
 ) -> Network:
-    """Makes InceptionNeXt-T, for images of 224x224 or any others of at least 32x32:
-    28,055,680 parameters.
+    """Build InceptionNeXt-T, with 28,055,680 parameters.
+
+    It was published for images of 224x224 pixels and takes any others of at least 32x32.
 
     Args:
-      num_classes: logits to give.
-      drop_path: share of images that skip the last block while training, rising from 0.
-      dropout: share of the features dropped while training.
-      algorithm: how to convolve; see `jconv.ALGORITHMS`.
-      rngs: draws the initial kernels, and what is dropped.
+      num_classes: number of classes.
+      drop_path_rate: probability that an image skips the last block in training; it rises
+        linearly from 0 at the first block.
+      dropout: dropout rate before the classifier, in training.
+      algorithm: convolution algorithm; see `jconv.ALGORITHMS`.
+      rngs: random number generators for initial parameters and dropout.
     """
     norm = lambda features: nnx.BatchNorm(features, epsilon=1e-5, momentum=0.9, rngs=rngs)
     mixer = lambda width: InceptionDepthwise(width, algorithm=algorithm, rngs=rngs)
-    layers = _stages(mixer, norm, (4, 4, 4, 3), drop_path, algorithm, rngs)
+    layers = _stages(mixer, norm, (4, 4, 4, 3), drop_path_rate, algorithm, rngs)
     hidden = 3 * WIDTHS[-1]
     layers |= {
         "pool": GlobalAveragePool(),
@@ -76,7 +80,9 @@ def inception_next_tiny(
         "dropout": nnx.Dropout(dropout, rngs=rngs if dropout else None),
         "dense": nnx.Linear(hidden, num_classes, rngs=rngs),
     }
-    return Network(layers, least=32, made_with=dict(drop_path=drop_path, dropout=dropout))
+    return Network(
+        layers, min_size=32, build_options=dict(drop_path_rate=drop_path_rate, dropout=dropout)
+    )
 
 
 def _gelu(x):
@@ -87,11 +93,11 @@ def _stages(
     mixer: Callable[[int], nnx.Module],
     norm: Callable[[int], nnx.Module],
     expansions: Sequence[int],
-    drop_path: float,
+    drop_path_rate: float,
     algorithm,
     rngs: nnx.Rngs,
 ) -> dict[str, Callable]:
-    """A stem that takes every 4th pixel and four stages, each with half of the rows before it."""
+    """Return the stem, with a stride of 4, and four stages that halve rows and columns."""
     patches = lambda a, b, size: Conv(
         a, b, (size, size), size, padding="VALID", algorithm=algorithm, rngs=rngs
     )
@@ -107,14 +113,14 @@ def _stages(
                 mixer(width),
                 norm(width),
                 expansion=expansion,
-                drop=drop_path * blocks / (sum(DEPTHS) - 1),
+                drop=drop_path_rate * blocks / (sum(DEPTHS) - 1),
                 rngs=rngs,
             )
             blocks += 1
     return layers
 
 
-# From our names to timm's, ...
+# Renames from jconv's variables to timm's.
 _TIMM = (
     (r"^(stage\d_block\d)\.scale$", r"\1.gamma"),
     (r"^stem\.layers\.", "stem."),
@@ -139,7 +145,7 @@ TIMM_INCEPTION_NEXT = (
     (r"^dense\.", "head.fc2."),
 )
 
-# ... to torchvision's, where stages and what is between them stand in one row, ...
+# Renames to torchvision's, where stages and the layers between them are numbered together.
 TORCHVISION_CONVNEXT = (
     (r"^stem\.layers\.", "features.0."),
     *((rf"^down{i}\.layers\.", f"features.{2 * i}.") for i in range(1, 4)),
@@ -153,7 +159,7 @@ TORCHVISION_CONVNEXT = (
     (r"^dense\.", "classifier.2."),
 )
 
-# ... and to Keras's.
+# Renames to Keras's.
 KERAS_CONVNEXT = (
     (r"^stem\.layers\.0\.", "convnext_tiny_stem_conv."),
     (r"^stem\.layers\.1\.", "convnext_tiny_stem_layernorm."),
@@ -176,16 +182,16 @@ KERAS_CONVNEXT = (
 )
 
 CONVNEXT_FORMATS = (
-    Format(
+    WeightFormat(
         "torchvision",
         TORCH,
         TORCHVISION_CONVNEXT,
-        trailing={r"layer_scale$": 2},
-        pixels=Pixels(crop=224 / 236),
+        trailing_ones={r"layer_scale$": 2},
+        preprocessing=Preprocessing(crop=224 / 236),
     ),
-    Format("timm", TORCH, TIMM_CONVNEXT, pixels=Pixels(crop=0.95)),
-    Format("keras", KERAS, KERAS_CONVNEXT, depthwise=False),
+    WeightFormat("timm", TORCH, TIMM_CONVNEXT, preprocessing=Preprocessing(crop=0.95)),
+    WeightFormat("keras", KERAS, KERAS_CONVNEXT, depthwise_layers=False),
 )
 INCEPTION_NEXT_FORMATS = (
-    Format("timm", TORCH, TIMM_INCEPTION_NEXT, trailing={r"\.mlp\.fc[12]\.weight$": 2}),
+    WeightFormat("timm", TORCH, TIMM_INCEPTION_NEXT, trailing_ones={r"\.mlp\.fc[12]\.weight$": 2}),
 )

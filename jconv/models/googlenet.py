@@ -1,4 +1,4 @@
-"""GoogLeNet: the network that brought the Inception module.
+"""GoogLeNet, the first Inception network.
 
 Reference: Szegedy et al., "Going Deeper with Convolutions" (2014), table 1.
 """
@@ -8,10 +8,11 @@ from typing import Any
 from flax import nnx
 
 from jconv.models.network import Network, classifier
-from jconv.models.weight_formats import SYMMETRIC, TORCH, Format
+from jconv.models.weight_formats import SYMMETRIC, TORCH, WeightFormat
 from jconv.nn import AuxiliaryHead, ConvNorm, Inception, LocalResponseNorm, MaxPool
 
-# Of each module: channels out of 1x1, 3x3 (reduced, out), the largest (reduced, out), pooling.
+# Output channels of each module: 1x1, 3x3 (reduction, output), largest kernel (reduction, output),
+# pooling.
 MODULES = {
     "inception3a": (64, (96, 128), (16, 32), 32),
     "inception3b": (128, (128, 192), (32, 96), 64),
@@ -35,47 +36,49 @@ def googlenet(
     algorithm="auto",
     rngs: nnx.Rngs,
 ) -> Network:
-    """Makes GoogLeNet, for images of 224x224 or any others of at least 15x15; 31x31 without
-    normalisation.
+    """Build GoogLeNet, with 6,624,904 parameters.
 
-    With batch normalisation it is torchvision's, 6,624,904 parameters, whose largest kernels are
-    3x3; without, the published one, which has 5x5, biases, and local response normalisation.
+    With batch normalisation it is torchvision's network, whose largest kernels are 3x3. Without it,
+    it is the published one, which has 5x5 kernels, biases and local response normalisation. It was
+    published for images of 224x224 pixels and takes any others of at least 15x15, or 31x31 without
+    batch normalisation.
 
     Args:
-      num_classes: logits to give.
-      batch_norm: whether convolutions are normalised.
-      largest: pixels of the third branch's kernel; 3 with batch normalisation, else 5, if None.
-      auxiliary: whether it has two heads more for training, behind modules 4a and 4d.
-      dropout: share of the features dropped while training.
-      algorithm: how to convolve; see `jconv.ALGORITHMS`.
-      rngs: draws the initial kernels, and what is dropped.
+      num_classes: number of classes.
+      batch_norm: whether a batch norm follows each convolution.
+      largest: kernel size of the third branch; by default 3 with batch normalisation and 5
+        without.
+      auxiliary: whether to add the two auxiliary heads, after modules 4a and 4d, for training.
+      dropout: dropout rate before the classifier, in training.
+      algorithm: convolution algorithm; see `jconv.ALGORITHMS`.
+      rngs: random number generators for initial parameters and dropout.
     """
-    own: dict[str, Any] = dict(norm=batch_norm, algorithm=algorithm, rngs=rngs)
+    common: dict[str, Any] = dict(norm=batch_norm, algorithm=algorithm, rngs=rngs)
     largest = largest or (3 if batch_norm else 5)
     norm = {} if batch_norm else {"norm1": LocalResponseNorm()}
     pool = lambda size: MaxPool((size, size), 2, ceil=True)
-    layers = {"conv1": ConvNorm(3, 64, 7, 2, padding="HALF", **own), "pool1": pool(3), **norm}
-    layers["conv2"] = ConvNorm(64, 64, 1, **own)
-    layers["conv3"] = ConvNorm(64, 192, 3, **own)
+    layers = {"conv1": ConvNorm(3, 64, 7, 2, padding="HALF", **common), "pool1": pool(3), **norm}
+    layers["conv2"] = ConvNorm(64, 64, 1, **common)
+    layers["conv3"] = ConvNorm(64, 192, 3, **common)
     if not batch_norm:
         layers["norm2"] = LocalResponseNorm()
     layers["pool2"] = pool(3)
     features, heads = 192, {}
     for name, widths in MODULES.items():
         if name in ("inception4a", "inception5a"):
-            # torchvision's last pooling has a window of 2; the published ones are all of 3.
+            # The last pooling has a window of 2 in torchvision and of 3 in the publication.
             size = 2 if batch_norm and name == "inception5a" else 3
             layers[f"pool{int(name[-2]) - 1}"] = pool(size)
-        layers[name] = Inception(features, *widths, largest=largest, **own)
+        layers[name] = Inception(features, *widths, largest=largest, **common)
         features = widths[0] + widths[1][1] + widths[2][1] + widths[3]
         if auxiliary and name in ("inception4a", "inception4d"):
-            heads[name] = AuxiliaryHead(features, num_classes, **own)
+            heads[name] = AuxiliaryHead(features, num_classes, **common)
     layers |= classifier(features, num_classes, dropout=dropout, rngs=rngs)
-    made_with = dict(batch_norm=batch_norm, largest=largest, dropout=dropout)
-    return Network(layers, heads, least=15 if batch_norm else 31, made_with=made_with)
+    build_options = dict(batch_norm=batch_norm, largest=largest, dropout=dropout)
+    return Network(layers, heads, min_size=15 if batch_norm else 31, build_options=build_options)
 
 
-# From our names to torchvision's.
+# Renames from jconv's variables to torchvision's.
 TORCHVISION = (
     (r"branches\.0\.", "branch1."),
     (r"branches\.1\.layers\.", "branch2."),
@@ -91,11 +94,11 @@ TORCHVISION = (
 )
 
 FORMATS = (
-    Format(
+    WeightFormat(
         "torchvision",
         TORCH,
         TORCHVISION,
-        pixels=SYMMETRIC,
-        flattened={r"^aux\d\.fc1\.weight$": (4, 4, 128)},
+        preprocessing=SYMMETRIC,
+        flattened_inputs={r"^aux\d\.fc1\.weight$": (4, 4, 128)},
     ),
 )

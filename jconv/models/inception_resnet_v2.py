@@ -9,7 +9,7 @@ from typing import Any
 from flax import nnx
 
 from jconv.models.network import Network, classifier
-from jconv.models.weight_formats import KERAS, NO_SCALE, SYMMETRIC_333, TORCH, Format
+from jconv.models.weight_formats import KERAS, NO_SCALE, SYMMETRIC_333, TORCH, WeightFormat
 from jconv.nn import (
     ConvNorm,
     InceptionResNetA,
@@ -25,38 +25,39 @@ from jconv.nn import (
 def inception_resnet_v2(
     num_classes: int = 1000, *, dropout: float = 0.2, algorithm="auto", rngs: nnx.Rngs
 ) -> Network:
-    """Makes Inception-ResNet v2, for images of 299x299 or any others of at least 75x75:
-    55,843,464 parameters.
+    """Build Inception-ResNet v2, with 55,843,464 parameters.
+
+    It was published for images of 299x299 pixels and takes any others of at least 75x75.
 
     Args:
-      num_classes: logits to give.
-      dropout: share of the features dropped while training.
-      algorithm: how to convolve; see `jconv.ALGORITHMS`.
-      rngs: draws the initial kernels, and what is dropped.
+      num_classes: number of classes.
+      dropout: dropout rate before the classifier, in training.
+      algorithm: convolution algorithm; see `jconv.ALGORITHMS`.
+      rngs: random number generators for initial parameters and dropout.
     """
-    own: dict[str, Any] = dict(epsilon=1e-3, algorithm=algorithm, rngs=rngs)
+    common: dict[str, Any] = dict(epsilon=1e-3, algorithm=algorithm, rngs=rngs)
     layers = {
-        "conv1a": ConvNorm(3, 32, 3, 2, padding="VALID", **own),
-        "conv2a": ConvNorm(32, 32, 3, padding="VALID", **own),
-        "conv2b": ConvNorm(32, 64, 3, **own),
+        "conv1a": ConvNorm(3, 32, 3, 2, padding="VALID", **common),
+        "conv2a": ConvNorm(32, 32, 3, padding="VALID", **common),
+        "conv2b": ConvNorm(32, 64, 3, **common),
         "pool3a": MaxPool((3, 3), 2),
-        "conv3b": ConvNorm(64, 80, 1, **own),
-        "conv4a": ConvNorm(80, 192, 3, padding="VALID", **own),
+        "conv3b": ConvNorm(64, 80, 1, **common),
+        "conv4a": ConvNorm(80, 192, 3, padding="VALID", **common),
         "pool5a": MaxPool((3, 3), 2),
-        "mixed5b": InceptionResNetStem(**own),
-        **{f"a{i}": InceptionResNetA(**own) for i in range(1, 11)},
-        "reduction_a": InceptionResNetReductionA(**own),
-        **{f"b{i}": InceptionResNetB(**own) for i in range(1, 21)},
-        "reduction_b": InceptionResNetReductionB(**own),
-        **{f"c{i}": InceptionResNetC(**own) for i in range(1, 10)},
-        "c10": InceptionResNetC(scale=1.0, activation=None, **own),
-        "conv7b": ConvNorm(2080, 1536, 1, **own),
+        "mixed5b": InceptionResNetStem(**common),
+        **{f"a{i}": InceptionResNetA(**common) for i in range(1, 11)},
+        "reduction_a": InceptionResNetReductionA(**common),
+        **{f"b{i}": InceptionResNetB(**common) for i in range(1, 21)},
+        "reduction_b": InceptionResNetReductionB(**common),
+        **{f"c{i}": InceptionResNetC(**common) for i in range(1, 10)},
+        "c10": InceptionResNetC(scale=1.0, activation=None, **common),
+        "conv7b": ConvNorm(2080, 1536, 1, **common),
         **classifier(1536, num_classes, dropout=dropout, rngs=rngs),
     }
-    return Network(layers, least=75, made_with=dict(dropout=dropout))
+    return Network(layers, min_size=75, build_options=dict(dropout=dropout))
 
 
-# From our names to timm's.
+# Renames from jconv's variables to timm's.
 TIMM = (
     (r"^conv(..)\.", r"conv2d_\1."),
     (r"^mixed5b\.", "mixed_5b."),
@@ -74,7 +75,7 @@ TIMM = (
     (r"^dense\.", "classif."),
 )
 
-# From our names to Keras's, for the layers that it does not only number.
+# Renames from jconv's variables to Keras's, for layers that have a name and not only a number.
 KERAS_NAMES = (
     (r"^conv7b\.conv\.", "conv_7b."),
     (r"^conv7b\.norm\.", "conv_7b_bn."),
@@ -85,13 +86,13 @@ KERAS_NAMES = (
 )
 
 FORMATS = (
-    Format("timm", TORCH, TIMM, pixels=SYMMETRIC_333),
-    Format(
+    WeightFormat("timm", TORCH, TIMM, preprocessing=SYMMETRIC_333),
+    WeightFormat(
         "keras",
         KERAS,
         KERAS_NAMES,
-        pixels=SYMMETRIC_333,
-        absent=NO_SCALE,
-        numbered=r"^(?!conv7b).*\.(conv|norm)\.\w+$",
+        preprocessing=SYMMETRIC_333,
+        fill_values=NO_SCALE,
+        numbered_layers=r"^(?!conv7b).*\.(conv|norm)\.\w+$",
     ),
 )

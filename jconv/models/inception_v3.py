@@ -8,15 +8,15 @@ from typing import Any
 
 from flax import nnx
 
-from jconv.models.network import Network, borders, classifier
+from jconv.models.network import Network, classifier, framework_defaults
 from jconv.models.weight_formats import (
-    AS_TENSORFLOW,
-    AS_TORCH,
     KERAS,
     NO_SCALE,
     SYMMETRIC,
+    TENSORFLOW_ORIGIN,
     TORCH,
-    Format,
+    TORCH_ORIGIN,
+    WeightFormat,
 )
 from jconv.nn import (
     AuxiliaryHeadV3,
@@ -39,48 +39,48 @@ def inception_v3(
     algorithm="auto",
     rngs: nnx.Rngs,
 ) -> Network:
-    """Makes Inception v3, for images of 299x299 or any others of at least 75x75.
+    """Build Inception v3, with 27,161,264 parameters, of which 3,326,696 in the auxiliary head.
 
-    It has 27,161,264 parameters with its auxiliary head, 23,834,568 without. The head, which is
-    called while training, sees nothing in images below 299x299: train on those without it.
+    It was published for images of 299x299 pixels and takes any others of at least 75x75. The
+    auxiliary head, which is called in training only, needs images of at least 299x299; train on
+    smaller ones with `auxiliary=False`.
 
     Args:
-      num_classes: logits to give.
-      auxiliary: whether it has a head more for training, before the last grid reduction.
-      origin: `"torch"`, whose averages count the padding at the border, or `"tensorflow"`, whose
-        do not.
-      dropout: share of the features dropped while training.
-      algorithm: how to convolve; see `jconv.ALGORITHMS`.
-      rngs: draws the initial kernels, and what is dropped.
+      num_classes: number of classes.
+      auxiliary: whether to add the auxiliary head, before the last grid reduction, for training.
+      origin: `"torch"`, whose average pooling counts padding, or `"tensorflow"`, whose does not.
+      dropout: dropout rate before the classifier, in training.
+      algorithm: convolution algorithm; see `jconv.ALGORITHMS`.
+      rngs: random number generators for initial parameters and dropout.
     """
-    borders(origin)
-    own: dict[str, Any] = dict(epsilon=1e-3, algorithm=algorithm, rngs=rngs)
-    averages: dict[str, Any] = dict(own, count_include_pad=origin == "torch")
+    framework_defaults(origin)
+    common: dict[str, Any] = dict(epsilon=1e-3, algorithm=algorithm, rngs=rngs)
+    averages: dict[str, Any] = dict(common, count_include_pad=origin == "torch")
     layers = {
-        "conv1a": ConvNorm(3, 32, 3, 2, padding="VALID", **own),
-        "conv2a": ConvNorm(32, 32, 3, padding="VALID", **own),
-        "conv2b": ConvNorm(32, 64, 3, **own),
+        "conv1a": ConvNorm(3, 32, 3, 2, padding="VALID", **common),
+        "conv2a": ConvNorm(32, 32, 3, padding="VALID", **common),
+        "conv2b": ConvNorm(32, 64, 3, **common),
         "pool1": MaxPool((3, 3), 2),
-        "conv3b": ConvNorm(64, 80, 1, **own),
-        "conv4a": ConvNorm(80, 192, 3, padding="VALID", **own),
+        "conv3b": ConvNorm(64, 80, 1, **common),
+        "conv4a": ConvNorm(80, 192, 3, padding="VALID", **common),
         "pool2": MaxPool((3, 3), 2),
         "mixed5b": InceptionA(192, 32, **averages),
         "mixed5c": InceptionA(256, 64, **averages),
         "mixed5d": InceptionA(288, 64, **averages),
-        "mixed6a": InceptionB(288, **own),
+        "mixed6a": InceptionB(288, **common),
         "mixed6b": InceptionC(768, 128, **averages),
         "mixed6c": InceptionC(768, 160, **averages),
         "mixed6d": InceptionC(768, 160, **averages),
         "mixed6e": InceptionC(768, 192, **averages),
-        "mixed7a": InceptionD(768, **own),
+        "mixed7a": InceptionD(768, **common),
         "mixed7b": InceptionE(1280, **averages),
         "mixed7c": InceptionE(2048, **averages),
         **classifier(2048, num_classes, dropout=dropout, rngs=rngs),
     }
     heads = {}
     if auxiliary:
-        heads["mixed6e"] = AuxiliaryHeadV3(768, num_classes, **own)
-    return Network(layers, heads, least=75, made_with=dict(origin=origin, dropout=dropout))
+        heads["mixed6e"] = AuxiliaryHeadV3(768, num_classes, **common)
+    return Network(layers, heads, min_size=75, build_options=dict(origin=origin, dropout=dropout))
 
 
 def _branches(module: str, *names: str) -> tuple[tuple[str, str], ...]:
@@ -89,7 +89,7 @@ def _branches(module: str, *names: str) -> tuple[tuple[str, str], ...]:
     )
 
 
-# From our names to torchvision's.
+# Renames from jconv's variables to torchvision's.
 TORCHVISION = (
     *_branches("5.", "branch1x1", "branch5x5_", "branch3x3dbl_", "branch_pool"),
     *_branches("6a", "branch3x3", "branch3x3dbl_"),
@@ -97,7 +97,7 @@ TORCHVISION = (
     *_branches("7a", "branch3x3_", "branch7x7x3_"),
     *_branches("7[bc]", "branch1x1", "branch3x3_", "branch3x3dbl_", "branch_pool"),
     (r"branch_pool\.layers\.1\.", "branch_pool."),
-    # Forks: a chain, then a row and a column.
+    # Branches that fork: a sequence of layers, then a 1x3 and a 3x1 kernel.
     (r"(7[bc]\.branch3x3)_\.layers\.0\.", r"\1_1."),
     (r"(7[bc]\.branch3x3)_\.layers\.1\.branches\.0\.", r"\1_2a."),
     (r"(7[bc]\.branch3x3)_\.layers\.1\.branches\.1\.", r"\1_2b."),
@@ -117,14 +117,14 @@ TORCHVISION = (
 )
 
 FORMATS = (
-    Format("torchvision", TORCH, TORCHVISION, AS_TORCH, pixels=SYMMETRIC),
-    Format(
+    WeightFormat("torchvision", TORCH, TORCHVISION, TORCH_ORIGIN, preprocessing=SYMMETRIC),
+    WeightFormat(
         "keras",
         KERAS,
         ((r"^dense\.", "predictions."),),
-        AS_TENSORFLOW,
-        pixels=SYMMETRIC,
-        absent=NO_SCALE,
-        numbered=r"\.(conv|norm)\.\w+$",
+        TENSORFLOW_ORIGIN,
+        preprocessing=SYMMETRIC,
+        fill_values=NO_SCALE,
+        numbered_layers=r"\.(conv|norm)\.\w+$",
     ),
 )

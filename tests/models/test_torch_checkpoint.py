@@ -1,4 +1,4 @@
-"""Files of torch.save, made here by `pickle` alone, so that they are read without torch."""
+"""Files in the formats of torch.save, written with `pickle`, so no test needs torch."""
 
 import io
 import pickle
@@ -10,18 +10,19 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from jconv.models.torch_checkpoint import TorchFileError, read_torch_file
+from jconv.models.pickle_interpreter import TorchCheckpointError
+from jconv.models.torch_checkpoint import read_torch_checkpoint
 
 
 class FloatStorage:
-    """Stands for `torch.FloatStorage` in the pickles written here."""
+    """Stand-in for `torch.FloatStorage` in pickles."""
 
 
 class Tensor:
-    """Pickles itself as torch's tensors do."""
+    """Stand-in for a tensor, which is pickled as torch's tensors are."""
 
-    def __init__(self, key, numbers, shape, strides, offset=0):
-        self.key, self.numbers = key, np.asarray(numbers, "float32")
+    def __init__(self, key, elements, shape, strides, offset=0):
+        self.key, self.elements = key, np.asarray(elements, "float32")
         self.shape, self.strides, self.offset = shape, strides, offset
 
 
@@ -30,15 +31,15 @@ def rebuild(*_):
 
 
 @pytest.fixture(autouse=True)
-def modules(monkeypatch):
-    """Modules of torch's names, for `pickle` to refer to."""
+def torch_modules(monkeypatch):
+    """Modules named `torch` and `torch._utils`, which pickles refer to."""
     torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
-    for module, thing, name in (
+    for module, value, name in (
         (torch, FloatStorage, "FloatStorage"),
         (utils, rebuild, "_rebuild_tensor_v2"),
     ):
-        setattr(module, name, thing)
-        thing.__module__, thing.__qualname__ = module.__name__, name
+        setattr(module, name, value)
+        value.__module__, value.__qualname__ = module.__name__, name
     monkeypatch.setitem(sys.modules, "torch", torch)
     monkeypatch.setitem(sys.modules, "torch._utils", utils)
 
@@ -52,7 +53,7 @@ def pickled(content, protocol=2):
 
         def reducer_override(self, obj):
             if isinstance(obj, Tensor):
-                storage = ("storage", FloatStorage, obj.key, "cpu", len(obj.numbers))
+                storage = ("storage", FloatStorage, obj.key, "cpu", len(obj.elements))
                 arguments = (storage, obj.offset, obj.shape, obj.strides, False, OrderedDict())
                 return rebuild, arguments
             return NotImplemented
@@ -62,37 +63,37 @@ def pickled(content, protocol=2):
     return file.getvalue()
 
 
-def archive(path, content, tensors, cut=0):
+def write_archive(path, content, tensors, cut=0):
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("model/data.pkl", pickled(content))
         for tensor in tensors:
-            data = tensor.numbers.tobytes()
+            data = tensor.elements.tobytes()
             file.writestr(f"model/data/{tensor.key}", data[: len(data) - cut])
 
 
-def stream(path, content, tensors):
+def write_legacy(path, content, tensors):
     with open(path, "wb") as file:
         for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
             file.write(pickle.dumps(part, 2))
         file.write(pickled(content))
         file.write(pickle.dumps([tensor.key for tensor in tensors], 2))
         for tensor in tensors:
-            file.write(len(tensor.numbers).to_bytes(8, "little") + tensor.numbers.tobytes())
+            file.write(len(tensor.elements).to_bytes(8, "little") + tensor.elements.tobytes())
 
 
 A = Tensor("0", range(6), (2, 3), (3, 1))
 B = Tensor("1", range(10), (2, 2), (1, 3), offset=2)  # a transposed view
 
 
-@pytest.mark.parametrize("write", [archive, stream])
+@pytest.mark.parametrize("write", [write_archive, write_legacy])
 @pytest.mark.parametrize("wrap", [lambda c: c, lambda c: {"epoch": 3, "state_dict": c}])
 def test_tensors_are_read(write, wrap, tmp_path):
     path = tmp_path / "weights.pth"
     write(path, wrap(OrderedDict(a=A, b=B)), [A, B])
-    found = read_torch_file(path)
-    assert list(found) == ["a", "b"]
-    np.testing.assert_array_equal(found["a"], [[0, 1, 2], [3, 4, 5]])
-    np.testing.assert_array_equal(found["b"], [[2, 5], [3, 6]])
+    tensors = read_torch_checkpoint(path)
+    assert list(tensors) == ["a", "b"]
+    np.testing.assert_array_equal(tensors["a"], [[0, 1, 2], [3, 4, 5]])
+    np.testing.assert_array_equal(tensors["b"], [[2, 5], [3, 6]])
 
 
 class Hostile:
@@ -102,12 +103,12 @@ class Hostile:
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 @pytest.mark.parametrize("content", [Hostile(), {"a": A, "b": Hostile()}])
-def test_nothing_is_run(content, protocol, tmp_path):
+def test_pickles_are_not_executed(content, protocol, tmp_path):
     path = tmp_path / "weights.pth"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("model/data.pkl", pickled(content, protocol))
-    with pytest.raises(TorchFileError, match=r"exec|instruction"):
-        read_torch_file(path)
+    with pytest.raises(TorchCheckpointError, match=r"exec|instruction"):
+        read_torch_checkpoint(path)
 
 
 @pytest.mark.parametrize(
@@ -119,29 +120,32 @@ def test_nothing_is_run(content, protocol, tmp_path):
         Tensor("0", range(6), (2**40,), (2**20,)),
     ],
 )
-def test_a_tensor_beyond_its_storage(tensor, tmp_path):
+def test_tensor_beyond_its_storage_raises(tensor, tmp_path):
     path = tmp_path / "weights.pth"
-    archive(path, {"a": tensor}, [tensor])
-    with pytest.raises(TorchFileError, match="beyond its storage"):
-        read_torch_file(path)
+    write_archive(path, {"a": tensor}, [tensor])
+    with pytest.raises(TorchCheckpointError, match="beyond its storage"):
+        read_torch_checkpoint(path)
 
 
-def test_files_cut_short(tmp_path):
+def test_truncated_file_raises(tmp_path):
     path = tmp_path / "weights.pth"
-    archive(path, {"a": A}, [A], cut=4)
-    with pytest.raises(TorchFileError, match="cut short"):
-        read_torch_file(path)
-    stream(path, {"a": A, "b": B}, [A, B])
+    write_archive(path, {"a": A}, [A], cut=4)
+    with pytest.raises(TorchCheckpointError, match="cut short"):
+        read_torch_checkpoint(path)
+    write_archive(path, {"a": A, "b": B}, [A])
+    with pytest.raises(TorchCheckpointError, match=r"weights.pth.*model/data/1"):
+        read_torch_checkpoint(path)
+    write_legacy(path, {"a": A, "b": B}, [A, B])
     whole = path.read_bytes()
     for end in range(0, len(whole), 7):
         path.write_bytes(whole[:end])
-        with pytest.raises(TorchFileError):
-            read_torch_file(path)
+        with pytest.raises(TorchCheckpointError):
+            read_torch_checkpoint(path)
 
 
-def test_other_files(tmp_path):
+def test_file_of_another_kind_raises(tmp_path):
     path = tmp_path / "weights.pth"
     for content in (b"", b"hello", pickle.dumps([1, 2]), b"\x80\x02]."):
         path.write_bytes(content)
-        with pytest.raises(TorchFileError, match="weights.pth"):
-            read_torch_file(path)
+        with pytest.raises(TorchCheckpointError, match="weights.pth"):
+            read_torch_checkpoint(path)

@@ -168,7 +168,7 @@ def test_keras_applications(name, rng, monkeypatch):
     for size in (native, ODD[native]):
         x = given = rng.normal(size=(2, size, size, 3)).astype("float32")
         if name == "convnext_tiny":  # Keras's normalises by itself, from colours of 0 to 255
-            given = 255 * (x * np.float32(ours.pixels.std) + np.float32(ours.pixels.mean))
+            given = 255 * (x * np.float32(ours.preprocessing.std) + np.float32(ours.preprocessing.mean))
         network = theirs if size == native else make(size)
         network.set_weights(theirs.get_weights())
         assert_alike(logits(ours, x), network(given, training=False))
@@ -200,10 +200,10 @@ def test_counts_of_torch_are_ours(library, name):
 
 
 @pytest.mark.parametrize("library, name", CASES)
-def test_pixels_are_the_published(library, name):
-    """Of how many pixels the middle is kept, and what is taken away from colours."""
+def test_preprocessing_is_the_published_one(library, name):
+    """Compare the size of the central crop, the mean and the standard deviation."""
     size = PUBLISHED[name].size
-    ours = next(form for form in PUBLISHED[name].formats if form.name == library).pixels
+    ours = next(form for form in PUBLISHED[name].formats if form.name == library).preprocessing
     if library == "timm":
         published = of_torch(library, name).pretrained_cfg
         mean, std, crop = published["mean"], published["std"], published["crop_pct"]
