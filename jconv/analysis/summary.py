@@ -59,14 +59,16 @@ class Summary(RichRepr):
         from rich.table import Table
 
         table = Table(show_footer=True, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+        caption = "field: receptive field on the input, in pixels"
         if self.build_options:
             options = (f"{name}={value!r}" for name, value in self.build_options.items())
-            table.caption = escape(f"options: {', '.join(options)}")
+            caption += f"\noptions: {', '.join(options)}"
+        table.caption, table.caption_justify = escape(caption), "left"
         table.add_column("layer", "total", no_wrap=True)
         table.add_column("output", justify="right", no_wrap=True)
         table.add_column("parameters", f"{self.parameters:,}", justify="right", no_wrap=True)
         table.add_column("multiply-adds", f"{self.multiply_adds:,}", justify="right", no_wrap=True)
-        table.add_column("receptive\nfield", justify="right", no_wrap=True)
+        table.add_column("field", justify="right", no_wrap=True)
         table.add_column("connected to", overflow="fold")
         for layer in self.layers:
             parent = layer.name[: layer.name.rfind(".") + 1]

@@ -123,13 +123,12 @@ def test_table_fits_a_terminal_of_80_columns():
 
 def test_repr_is_a_table():
     summary = summarize(jconv.nn.Conv(3, 8, (5, 3), rngs=nnx.Rngs(0)), (9, 9, 3))
-    above, header, _, _, kind, row, conv, _, total = repr(summary).splitlines()
-    assert header.split()[:3] == ["layer", "output", "parameters"] and above.split() == [
-        "receptive"
-    ]
+    header, _, _, kind, row, conv, _, total, caption = repr(summary).splitlines()
+    assert header.split()[:4] == ["layer", "output", "parameters", "multiply-adds"]
     assert kind.split() == ["Input"] and conv.split() == ["Conv", "5x3"]
     assert row.split() == ["model", "9x9x8", "368", "29,160", "5x3", "input"]
     assert total.split() == ["total", "368", "29,160"]
+    assert caption == "field: receptive field on the input, in pixels"
 
 
 def test_html_holds_the_same_table():
