@@ -58,7 +58,9 @@ def _published_summary(name: str, size: int | None) -> Summary:
     size = published.size if size is None else size
     model = nnx.eval_shape(lambda: published.make(rngs=nnx.Rngs(0)))
     if size < model.min_size:
-        raise ValueError(f"`--size` must be at least {model.min_size} for {name}. Received: {size}.")
+        raise ValueError(
+            f"`--size` must be at least {model.min_size} for {name}. Received: {size}."
+        )
     return summarize(model, (size, size, 3))
 
 

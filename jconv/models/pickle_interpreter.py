@@ -7,13 +7,16 @@ and follows those that make containers, literals and tensors. Any other instruct
 
 from __future__ import annotations
 
+import io
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
+
+BinaryFile = io.BytesIO | io.BufferedReader
 
 MAX_ELEMENTS = 2**33  # of one storage
 
@@ -73,7 +76,7 @@ class _Global:
     name: str
 
 
-def read_pickle(file: IO[bytes]) -> Any:
+def read_pickle(file: BinaryFile) -> Any:
     """Return the object of the pickle at the file's position, with a `TensorRef` for each tensor.
 
     Args:

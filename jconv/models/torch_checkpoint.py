@@ -11,12 +11,13 @@ import math
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
 
 from jconv.models.pickle_interpreter import (
+    BinaryFile,
     Storage,
     TensorRef,
     TorchCheckpointError,
@@ -62,7 +63,7 @@ def read_torch_checkpoint(path: Path) -> dict[str, Shaped[np.ndarray, "*shape"]]
             ) from error
 
 
-def _read_state_dict(file: IO[bytes]) -> dict[str, np.ndarray]:
+def _read_state_dict(file: BinaryFile) -> dict[str, np.ndarray]:
     if zipfile.is_zipfile(file):
         content, read_storage = _read_archive(file)
     else:
@@ -80,7 +81,7 @@ def _read_state_dict(file: IO[bytes]) -> dict[str, np.ndarray]:
     }
 
 
-def _read_archive(file: IO[bytes]) -> tuple[Any, ReadStorage]:
+def _read_archive(file: BinaryFile) -> tuple[Any, ReadStorage]:
     archive = zipfile.ZipFile(file)
     pickle_name = next((n for n in archive.namelist() if n.endswith("/data.pkl")), None)
     if pickle_name is None:
@@ -100,7 +101,7 @@ def _read_archive(file: IO[bytes]) -> tuple[Any, ReadStorage]:
     return read_pickle(io.BytesIO(archive.read(info))), read_storage
 
 
-def _read_legacy(file: IO[bytes]) -> tuple[Any, ReadStorage]:
+def _read_legacy(file: BinaryFile) -> tuple[Any, ReadStorage]:
     if read_pickle(file) != LEGACY_MAGIC:
         raise TorchCheckpointError("must be a file of torch.save.")
     read_pickle(file)  # the version of the protocol

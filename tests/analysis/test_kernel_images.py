@@ -34,7 +34,7 @@ def test_colour_limit_is_symmetric_and_shared_by_several_kernels():
 def tiles(shape):
     """Return which kernel each pixel shows, with one pixel a weight; -1 in the gaps."""
     numbered = np.broadcast_to(np.arange(np.prod(shape[-2:])).reshape(shape[-2:]), shape)
-    limit = max(numbered.max(), 1)
+    limit = float(max(numbered.max(), 1))
     image = kernel_images.kernel_image(numbered.astype(float), limit=limit, scale=1)
     shades = {tuple(colour): k for k, colour in enumerate(kernel_images.PALETTE.tolist())}
     indices = np.array([[shades[tuple(pixel)] for pixel in row] for row in image.tolist()])

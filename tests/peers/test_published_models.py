@@ -168,7 +168,8 @@ def test_keras_applications(name, rng, monkeypatch):
     for size in (native, ODD[native]):
         x = given = rng.normal(size=(2, size, size, 3)).astype("float32")
         if name == "convnext_tiny":  # Keras's normalises by itself, from colours of 0 to 255
-            given = 255 * (x * np.float32(ours.preprocessing.std) + np.float32(ours.preprocessing.mean))
+            mean, std = ours.preprocessing.mean, ours.preprocessing.std
+            given = 255 * (x * np.float32(std) + np.float32(mean))
         network = theirs if size == native else make(size)
         network.set_weights(theirs.get_weights())
         assert_alike(logits(ours, x), network(given, training=False))
