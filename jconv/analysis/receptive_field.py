@@ -19,9 +19,9 @@ class AxisField:
     (2019).
     """
 
-    jump: float = 1
-    low: float = 0
-    high: float = 0
+    jump: float = 1.0
+    low: float = 0.0
+    high: float = 0.0
 
     @property
     def size(self) -> int:

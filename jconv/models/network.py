@@ -68,8 +68,8 @@ class Network(nnx.Module):
         if deterministic is not None:
             self.deterministic = deterministic
 
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n classes"] | Logits:
-        """Return the logits of a batch of images, in training with those of auxiliary heads."""
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "n classes"] | Logits:
+        """Return the logits of images `(n, h, w, c)`, in training with those of auxiliary heads."""
         if x.ndim != 4 or min(x.shape[1:3]) < self.min_size:
             raise ValueError(
                 f"`x` must be images (n, rows, columns, channels) of at least "
