@@ -1,18 +1,16 @@
-"""Named kernels: what each one detects.
+"""Named kernels, and the factorisation of kernels into smaller ones.
 
-A kernel written by hand states what it looks for, which a learned one does not:
-these are the yardsticks for reading learned kernels, and good first layers where
-there is too little data to learn one. They lose to learned kernels wherever
-there is enough.
+A named kernel has a known purpose, such as the detection of edges. Named kernels serve as
+references for learned kernels, and as first layers where there is too little data to learn one.
+Learned kernels are better wherever there is enough data.
 
-Every function returns a float32 array of shape (rows, columns), meant for
-cross-correlation, as `jconv.conv` computes it: the kernel is laid on the image as
-printed and is not turned by 180 degrees. Entries are computed in float64 and
-rounded once.
+Every function of a named kernel returns a float32 array of shape `(rows, columns)` for
+cross-correlation, as `jconv.conv` computes it: the kernel is not rotated by 180 degrees.
+Entries are computed in float64 and rounded once.
 
-Angles are in degrees and name the direction in which brightness grows: 0 is to the
-right, along the columns, and 90 is downwards, along the rows. Rows are numbered
-downwards, so on the screen angles turn clockwise.
+Angles are in degrees and give the direction in which brightness increases: 0 is to the right,
+along the columns, and 90 is downwards, along the rows. Rows are numbered downwards, so a larger
+angle is further clockwise on the screen.
 
     >>> from jconv import kernels
     >>> print(kernels.prewitt())
@@ -28,29 +26,31 @@ downwards, so on the screen angles turn clockwise.
 import math
 from collections.abc import Callable
 from numbers import Integral, Real
+from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Inexact
 
 
 def prewitt(size: int = 3, *, angle: float = 0.0) -> Float[Array, "rows columns"]:
-    """Detects edges: how fast brightness grows along `angle`.
+    """Return a Prewitt kernel, which detects edges.
 
-    `angle=0` is `[[-1, 0, 1]] * 3`. It answers positively to a vertical edge that is
-    dark on the left and bright on the right, negatively to the reverse, and not at all
-    to a horizontal edge; `angle=90` answers positively to a horizontal edge that is
-    dark above and bright below. Between the two the kernel is steered,
-    `cos(angle) * prewitt(angle=0) + sin(angle) * prewitt(angle=90)`.
+    The response is the rate at which brightness increases along `angle`. `angle=0` is
+    `[[-1, 0, 1]] * 3`: its response is positive at a vertical edge that is dark on the left and
+    bright on the right, negative at the reverse, and zero at a horizontal edge. The response of
+    `angle=90` is positive at a horizontal edge that is dark above and bright below. Other angles
+    are steered: `cos(angle) * prewitt(angle=0) + sin(angle) * prewitt(angle=90)`.
 
-    Larger sizes weigh each column by its distance from the centre, which fits a plane to
-    the pixels by least squares: less noise, blurrier edges. The sum is 0. The kernel is
-    not scaled: brightness that grows by 1 a pixel along `angle` gives
-    `size**2 * (size**2 - 1) / 12`, so 6 at size 3 and 50 at size 5.
+    Larger sizes weight each column by its distance from the centre, which fits a plane to the
+    pixels by least squares. They are less sensitive to noise and blur edges more. The sum of the
+    entries is 0. The kernel is not normalised: for brightness that increases by 1 per pixel along
+    `angle` the response is `size**2 * (size**2 - 1) / 12`, which is 6 at size 3 and 50 at size 5.
 
     Args:
       size: rows and columns, in pixels; odd and at least 3.
-      angle: the direction in which brightness grows, in degrees, clockwise from right.
+      angle: direction in which brightness increases, in degrees, clockwise from right.
 
     Raises:
       ValueError: if `size` is not an odd integer from 3, or `angle` is not finite.
@@ -65,21 +65,21 @@ def prewitt(size: int = 3, *, angle: float = 0.0) -> Float[Array, "rows columns"
 
 
 def sobel(size: int = 3, *, angle: float = 0.0) -> Float[Array, "rows columns"]:
-    """Detects edges like `prewitt`, but trusts the pixels near the centre more.
+    """Return a Sobel kernel, which detects edges and weights pixels near the centre more.
 
-    `angle=0` is `[[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]` and answers positively to a
-    vertical edge, bright on the right; `angle=90` answers positively to a horizontal
-    edge, bright below. Between the two the kernel is steered, as `prewitt` is.
+    `angle=0` is `[[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]`. Its response is positive at a vertical edge
+    that is bright on the right, and that of `angle=90` at a horizontal edge that is bright below.
+    Other angles are steered, as for `prewitt`.
 
-    Larger sizes smooth by a binomial, (1 4 6 4 1) at size 5, and differentiate by the
-    binomial of two sizes less convolved with (-1 0 1), (-1 -2 0 2 1) at size 5. The sum
-    is 0. The kernel is not scaled, and its entries grow about as `4**size`: brightness
-    that grows by 1 a pixel along `angle` gives `2 * 4**(size - 2)`, 8 at size 3 and 128
-    at size 5.
+    Larger sizes smooth by a binomial, (1 4 6 4 1) at size 5, and differentiate by the binomial of
+    two sizes less convolved with (-1 0 1), which is (-1 -2 0 2 1) at size 5. The sum of the entries
+    is 0. The kernel is not normalised, and its entries grow about as `4**size`: for brightness that
+    increases by 1 per pixel along `angle` the response is `2 * 4**(size - 2)`, which is 8 at size 3
+    and 128 at size 5.
 
     Args:
       size: rows and columns, in pixels; odd, from 3 to 31.
-      angle: the direction in which brightness grows, in degrees, clockwise from right.
+      angle: direction in which brightness increases, in degrees, clockwise from right.
 
     Raises:
       ValueError: if `size` is not an odd integer from 3 to 31, or `angle` is not finite.
@@ -94,18 +94,17 @@ def sobel(size: int = 3, *, angle: float = 0.0) -> Float[Array, "rows columns"]:
 
 
 def scharr(*, angle: float = 0.0) -> Float[Array, "rows columns"]:
-    """Detects edges like `sobel`, and tells their direction more truly.
+    """Return a Scharr kernel, which detects edges and estimates their direction accurately.
 
-    `angle=0` is `[[-3, 0, 3], [-10, 0, 10], [-3, 0, 3]]` and answers positively to a
-    vertical edge, bright on the right; `angle=90` answers positively to a horizontal
-    edge, bright below. The weights 3, 10, 3 were chosen so that the direction computed
-    from the two answers depends as little as possible on how the edge lies on the pixels.
+    `angle=0` is `[[-3, 0, 3], [-10, 0, 10], [-3, 0, 3]]`. Its response is positive at a vertical
+    edge that is bright on the right. The weights 3, 10, 3 minimise the error of the direction
+    computed from the responses of `angle=0` and `angle=90`, over all directions of the edge.
 
-    Always 3x3. The sum is 0. The kernel is not scaled: brightness that grows by 1 a
-    pixel along `angle` gives 32.
+    The size is 3x3. The sum of the entries is 0. The kernel is not normalised: for brightness that
+    increases by 1 per pixel along `angle` the response is 32.
 
     Args:
-      angle: the direction in which brightness grows, in degrees, clockwise from right.
+      angle: direction in which brightness increases, in degrees, clockwise from right.
 
     Raises:
       ValueError: if `angle` is not finite.
@@ -118,29 +117,29 @@ def scharr(*, angle: float = 0.0) -> Float[Array, "rows columns"]:
 def laplacian(
     size: int = 3, *, diagonals: bool = False, sigma: float | None = None
 ) -> Float[Array, "rows columns"]:
-    """Detects spots and fine detail: how far a pixel differs from all around it.
+    """Return a Laplacian kernel, which detects spots and fine detail.
 
-    A pixel darker than its surroundings gives a positive answer, a brighter one a
-    negative answer, and a plain slope none. At an edge the answer changes sign.
+    The response is positive at a pixel that is darker than its surroundings, negative at one that
+    is brighter, and zero where brightness increases at a constant rate. It changes sign at an edge.
 
-    Without `sigma` the kernel is 3x3 and compares the centre with its four neighbours,
-    `[[0, 1, 0], [1, -4, 1], [0, 1, 0]]`, or with `diagonals` all eight, with -8 in the
-    middle. It doubles as a detector of noise; with `sigma` the image is blurred first,
-    in the same kernel: the Laplacian of a Gaussian, of any odd size. That is sampled at
-    the pixels, and its mean is taken away, so that a flat image gives 0.
+    Without `sigma` the kernel is 3x3 and subtracts the centre from its four neighbours,
+    `[[0, 1, 0], [1, -4, 1], [0, 1, 0]]`, or with `diagonals` from all eight, with -8 in the
+    centre. It also amplifies noise. With `sigma` it is the Laplacian of a Gaussian, of any odd
+    size, which blurs the image first. It is sampled at the pixels, and its mean is subtracted, so
+    that the response to a constant image is 0.
 
-    The sum is 0. On `(column**2 + row**2) / 2`, whose Laplacian is 2, four neighbours
-    answer 2, eight neighbours 6, and a Laplacian of Gaussian nearly 2 where `sigma` is at
-    least 1 and `size` some eight `sigma`.
+    The sum of the entries is 0. For `(column**2 + row**2) / 2`, whose Laplacian is 2, the response
+    is 2 with four neighbours, 6 with eight, and nearly 2 with a `sigma` of at least 1 and a `size`
+    of about eight `sigma`.
 
     Args:
       size: rows and columns, in pixels; 3, or with `sigma` odd and at least 3.
-      diagonals: compares with the diagonal neighbours too; only without `sigma`.
-      sigma: the standard deviation of the blur, in pixels.
+      diagonals: include the diagonal neighbours; only without `sigma`.
+      sigma: standard deviation of the Gaussian, in pixels.
 
     Raises:
       ValueError: if `size` is larger than 3 without `sigma`, even or too small, if
-        `sigma` is not positive, or if `diagonals` and `sigma` come together.
+        `sigma` is not positive, or if both `diagonals` and `sigma` are given.
 
     Reference: Rosenfeld & Kak, "Digital Picture Processing" (1976). With `sigma`, Marr &
     Hildreth, "Theory of Edge Detection" (1980), scaled as MATLAB's `fspecial('log')`.
@@ -151,13 +150,14 @@ def laplacian(
             raise ValueError(
                 "`size` must be 3 without `sigma`: the difference between a pixel and its "
                 f"neighbours has no larger standard form. Received: size={size!r}. For a "
-                f"larger Laplacian blur first, as in laplacian({size}, sigma={size / 8:g})."
+                f"larger kernel, pass `sigma` too, as in laplacian({size}, sigma={size / 8:g})."
             )
         return _to_jax(_neighbours_less_centre(corner=1.0 if diagonals else 0.0))
     if diagonals:
         raise ValueError(
-            "`diagonals` must be False with `sigma`: a blurred Laplacian weighs all directions "
-            f"alike already. Received: diagonals={diagonals!r}, sigma={sigma!r}. Leave out one."
+            "`diagonals` must be False with `sigma`: a Laplacian of Gaussian already weights "
+            f"all directions equally. Received: diagonals={diagonals!r}, sigma={sigma!r}. Omit one "
+            "of them."
         )
     sigma = _positive("sigma", sigma)
     squares = _offsets(size) ** 2
@@ -166,15 +166,15 @@ def laplacian(
 
 
 def gaussian(size: int = 5, *, sigma: float | None = None) -> Float[Array, "rows columns"]:
-    """Blurs smoothly: a mean that counts near pixels more, alike in all directions.
+    """Return a Gaussian kernel, which blurs an image equally in all directions.
 
-    Separable, symmetric, all entries positive, largest in the middle. The sum is 1, so a
-    flat image stays as it is. The Gaussian is sampled at the pixels and cut off at the
-    border; a `size` of six `sigma` keeps 99% of it in each direction.
+    It is separable and symmetric, and all its entries are positive. The sum of the entries is 1, so
+    a constant image is unchanged. The Gaussian is sampled at the pixels and truncated at the
+    border; a `size` of six `sigma` keeps 99% of it along each axis.
 
     Args:
       size: rows and columns, in pixels; odd.
-      sigma: the standard deviation, in pixels. None takes OpenCV's choice for the size,
+      sigma: standard deviation, in pixels. None selects the value of OpenCV for the size,
         `0.3 * ((size - 1) / 2 - 1) + 0.8`, which is 1.1 at size 5.
 
     Raises:
@@ -189,13 +189,13 @@ def gaussian(size: int = 5, *, sigma: float | None = None) -> Float[Array, "rows
 
 
 def box(size: int = 3) -> Float[Array, "rows columns"]:
-    """Blurs bluntly: the plain mean of a square of pixels.
+    """Return a box kernel, which averages a square of pixels.
 
-    Every entry is `1 / size**2`; the sum is 1. Faster than `gaussian` and rougher: fine
-    stripes come through, some with dark and bright exchanged.
+    Every entry is `1 / size**2`, so the sum is 1. The frequency response is less smooth than that
+    of `gaussian`: some fine stripes remain, some of them with dark and bright exchanged.
 
     Args:
-      size: rows and columns, in pixels; even sizes too, centred between pixels.
+      size: rows and columns, in pixels; the centre of even sizes lies between pixels.
 
     Raises:
       ValueError: if `size` is not a positive integer.
@@ -207,15 +207,14 @@ def box(size: int = 3) -> Float[Array, "rows columns"]:
 
 
 def sharpen(*, amount: float = 1.0) -> Float[Array, "rows columns"]:
-    """Sharpens: keeps the image and overstates each pixel's difference from its neighbours.
+    """Return a kernel that sharpens by amplifying differences between neighbouring pixels.
 
-    The image less `amount` times its `laplacian()`. `amount=1` is
-    `[[0, -1, 0], [-1, 5, -1], [0, -1, 0]]`; `amount=0` changes nothing. Noise is
-    overstated as well as detail. Always 3x3. The sum is 1, so flat parts keep their
-    brightness.
+    It subtracts `amount` times `laplacian()` from the image. `amount=1` is
+    `[[0, -1, 0], [-1, 5, -1], [0, -1, 0]]`, and `amount=0` leaves the image unchanged. Noise is
+    amplified too. The size is 3x3. The sum of the entries is 1, so a constant image is unchanged.
 
     Args:
-      amount: how much to overstate; 0 or more.
+      amount: factor of the Laplacian; 0 or more.
 
     Raises:
       ValueError: if `amount` is negative or not finite.
@@ -232,18 +231,17 @@ def sharpen(*, amount: float = 1.0) -> Float[Array, "rows columns"]:
 
 
 def emboss(*, angle: float = 45.0) -> Float[Array, "rows columns"]:
-    """Embosses: shows brightness as height, lit from one side.
+    """Return a kernel that embosses: the image looks like a relief lit from one side.
 
-    The image plus its slope along `angle`: what brightens along `angle` comes out
-    lighter, what darkens comes out darker, as on a relief under a light that shines in
-    that direction. At 45 degrees, where the light comes from the upper left, the kernel is
-    `[[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]`; other angles steer its slope,
-    `sqrt(2) * prewitt(angle=angle)`.
+    It adds the derivative along `angle` to the image, so that pixels become brighter where
+    brightness increases along `angle` and darker where it decreases. At 45 degrees, which is light
+    from the upper left, the kernel is `[[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]`. Other angles steer
+    the derivative, `sqrt(2) * prewitt(angle=angle)`.
 
-    Always 3x3. The sum is 1, so flat parts keep their brightness.
+    The size is 3x3. The sum of the entries is 1, so a constant image is unchanged.
 
     Args:
-      angle: the direction in which the light shines, in degrees, clockwise from right.
+      angle: direction of the light, in degrees, clockwise from right.
 
     Raises:
       ValueError: if `angle` is not finite.
@@ -264,29 +262,28 @@ def gabor(
     aspect: float = 1.0,
     phase: float = 0.0,
 ) -> Float[Array, "rows columns"]:
-    """Detects stripes of one width and one direction, in one place.
+    """Return a Gabor kernel, which detects stripes of one width and direction at one position.
 
-    A wave under a Gaussian, `exp(-(u**2 + aspect**2 * v**2) / (2 * sigma**2)) *
-    cos(2 * pi * u / wavelength + phase)`, where
-    `u = column * cos(angle) + row * sin(angle)` runs across the stripes,
-    `v = row * cos(angle) - column * sin(angle)` along them, and both are 0 in the middle.
-    So `angle=0` detects vertical stripes and `angle=90` horizontal ones. `phase=0` looks
-    for a bright stripe in the middle, 180 for a dark one, and -90 for an edge that
-    brightens along `angle`.
+    It is a wave under a Gaussian, `exp(-(u**2 + aspect**2 * v**2) / (2 * sigma**2)) *
+    cos(2 * pi * u / wavelength + phase)`. Here `u = column * cos(angle) + row * sin(angle)` is the
+    distance from the centre across the stripes, and `v = row * cos(angle) - column * sin(angle)`
+    the distance along them. So `angle=0` detects vertical stripes and `angle=90` horizontal ones.
+    `phase=0` detects a bright stripe at the centre, 180 a dark one, and -90 an edge at which
+    brightness increases along `angle`.
 
-    The wave's own height is 1, and nothing is scaled: at `phase=0` the middle entry is 1.
-    The sum is 0 at phases of 90 and -90; at others it is small where
-    `sigma` is not less than half a wavelength, but not 0, and a flat image gives an answer.
+    The amplitude of the wave is 1, and the kernel is not normalised: at `phase=0` the centre is 1.
+    The sum of the entries is 0 at phases of 90 and -90. At other phases it is not 0, but small if
+    `sigma` is at least half a wavelength, so the response to a constant image is small too.
 
     Args:
-      size: rows and columns, in pixels; odd. Five `sigma` holds nearly all of a round one.
-      wavelength: from stripe to stripe, in pixels; at least 2, as shorter waves cannot
-        be told from longer ones on pixels.
-      angle: across the stripes, in degrees, clockwise from right.
-      sigma: the standard deviation across the stripes, in pixels. None takes
+      size: rows and columns, in pixels; odd. Five `sigma` include nearly all of the Gaussian.
+      wavelength: distance between stripes, in pixels; at least 2, because shorter waves are
+        aliased.
+      angle: direction across the stripes, in degrees, clockwise from right.
+      sigma: standard deviation across the stripes, in pixels. None selects
         `0.56 * wavelength`, a bandwidth of one octave.
-      aspect: how round the Gaussian is: 1 is round, less is longer along the stripes.
-      phase: where the wave stands in the middle, in degrees.
+      aspect: 1 for a circular Gaussian; smaller values elongate it along the stripes.
+      phase: phase of the wave at the centre, in degrees.
 
     Raises:
       ValueError: if `size` is not a positive odd integer, `wavelength` is below 2, `sigma`
@@ -330,16 +327,96 @@ KERNELS: dict[str, Callable[..., Float[Array, "rows columns"]]] = {
 }
 
 
+def factorise(
+    kernel,
+    *,
+    into: Literal["depthwise", "axes"] = "depthwise",
+    rank: int | None = None,
+    tolerance: float | None = None,
+) -> tuple[Inexact[Array, "..."], Inexact[Array, "..."]]:
+    """Factorise a kernel into two smaller kernels whose convolutions are applied in sequence.
+
+    `into="depthwise"` gives a depthwise and a pointwise kernel: for each input channel, the matrix
+    of taps and output channels is approximated by one of rank `rank`. The result takes
+    `ci * rank * (h * w + co)` multiply-adds per pixel instead of `h * w * ci * co`:
+    `jconv.separable_conv(x, depthwise, pointwise)`.
+
+    `into="axes"` gives a kernel of one column and a kernel of one row with `rank` channels between
+    them: the matrix of rows and input channels, and columns and output channels, is approximated.
+    The result takes `rank * (h * ci + w * co)` multiply-adds per pixel:
+    `jconv.conv(jconv.conv(x, column), row)`, where a stride, padding or dilation of an axis applies
+    to the kernel along this axis.
+
+    The approximation is the best one of its rank in the Frobenius norm, computed in float64 by a
+    singular value decomposition. Both kernels have the same scale.
+
+    Args:
+      kernel: array of known values, of shape `(*taps, ci, co)`, as `jconv.conv` takes it. `"axes"`
+        needs two axes of taps. `(rows, columns)`, as the functions of this module return, stands
+        for one input and one output channel.
+      into: `"depthwise"` or `"axes"`.
+      rank: the channel multiplier of the depthwise kernel, or the channels between the two axes.
+        None selects the smallest rank whose error is at most `tolerance`.
+      tolerance: the largest relative error of the product of both kernels, in the Frobenius norm,
+        from 0 to 1. None selects four times the machine epsilon of the dtype, which only a kernel
+        of this rank satisfies; 1 allows every rank.
+
+    Returns:
+      `depthwise`, of shape `(*taps, ci, rank)`, and `pointwise`, of shape `(ci * rank, co)`; or
+      `column`, of shape `(h, 1, ci, rank)`, and `row`, of shape `(1, w, rank, co)`. The dtype is
+      that of `kernel`, float32 for integers.
+
+    Raises:
+      ValueError: if the error of `rank` exceeds `tolerance`, with the error and the rank needed; if
+        no kernel of this shape has as large a rank; if `kernel` is traced, empty, not finite or of
+        another shape; or if `into` or `tolerance` is not an allowed value.
+
+    References: Jaderberg, Vedaldi & Zisserman, "Speeding up Convolutional Neural Networks with Low
+    Rank Expansions" (2014), for `"axes"`, their scheme 2; Sifre, "Rigid-Motion Scattering for Image
+    Classification" (2014), and Guo et al., "Network Decoupling: From Regular to Depthwise Separable
+    Convolutions" (2018), for `"depthwise"`.
+
+        >>> column, row = factorise(sobel(5), into="axes")
+        >>> column.shape, row.shape
+        ((5, 1, 1, 1), (1, 5, 1, 1))
+        >>> bool(jnp.allclose(column[:, :, 0, 0] @ row[:, :, 0, 0], sobel(5), atol=1e-5))
+        True
+        >>> depthwise, pointwise = factorise(jnp.ones((3, 3, 4, 8)))
+        >>> depthwise.shape, pointwise.shape
+        ((3, 3, 4, 1), (4, 8))
+    """
+    if into not in ("depthwise", "axes"):
+        raise ValueError(f"`into` must be 'depthwise' or 'axes'. Received: into={into!r}.")
+    array = _known_kernel(kernel, into)
+    dtype = array.dtype if jnp.issubdtype(array.dtype, jnp.inexact) else np.dtype("float32")
+    dtype = jax.dtypes.canonicalize_dtype(dtype)
+    *taps, ci, co = array.shape
+    if into == "depthwise":
+        matrices = array.reshape(-1, ci, co).swapaxes(0, 1)
+    else:
+        matrices = array.swapaxes(1, 2).reshape(1, taps[0] * ci, taps[1] * co)
+    if tolerance is None:
+        tolerance = 4 * float(jnp.finfo(dtype).eps)
+    left, right = _low_rank_factors(matrices, rank, _fraction("tolerance", tolerance))
+    rank = left.shape[-1]
+    if into == "depthwise":
+        left, right = left.swapaxes(0, 1).reshape(*taps, ci, rank), right.reshape(ci * rank, co)
+    else:
+        left = left.reshape(taps[0], 1, ci, rank)
+        right = right.reshape(rank, 1, taps[1], co).transpose(1, 2, 0, 3)
+    return jnp.asarray(left, dtype), jnp.asarray(right, dtype)
+
+
 def _steer(slope, smooth, angle):
-    """Differentiates by `slope` along `angle` and smooths by `smooth` across it."""
+    """Return the outer product that differentiates along `angle` and smooths across it."""
     cos, sin = _direction(angle)
     return _to_jax(cos * np.outer(smooth, slope) + sin * np.outer(slope, smooth))
 
 
 def _direction(angle):
-    """The cosine and sine of an angle in degrees."""
+    """Return the cosine and sine of an angle in degrees."""
     angle = math.radians(_finite("angle", angle))
-    # Rounding, far below float32, makes the cosine of 90 degrees 0 and not 6e-17.
+    # Rounding to 12 digits gives exactly 0 for the cosine of 90 degrees, instead of 6e-17.
     return round(math.cos(angle), 12), round(math.sin(angle), 12)
 
 
@@ -354,11 +431,12 @@ def _blur(size, sigma):
 
 
 def _offsets(size):
-    """Distances from the centre, in pixels: -1, 0, 1 at size 3."""
+    """Return distances from the centre, in pixels: -1, 0, 1 at size 3."""
     return np.arange(size, dtype="float64") - (size - 1) / 2
 
 
 def _neighbours_less_centre(*, corner):
+    """Return the 3x3 kernel that subtracts the centre from its weighted neighbours."""
     ring = np.array([[corner, 1.0, corner], [1.0, 0.0, 1.0], [corner, 1.0, corner]])
     return ring - ring.sum() * _identity()
 
@@ -368,11 +446,12 @@ def _identity():
 
 
 def _to_jax(kernel):
-    # Adding 0 turns -0 into 0, which prints as one expects.
+    # Adding 0 replaces -0, which would print with its sign.
     return jnp.asarray(kernel + 0.0, dtype="float32")
 
 
 def _odd_size(size, *, smallest=1, largest=None):
+    """Return `size` as an int, and check that it is odd and within the limits."""
     allowed = f"an odd integer from {smallest}" + (f" to {largest}" if largest else "")
     size = _whole_size(size, allowed)
     if size % 2 == 0 or size < smallest or (largest is not None and size > largest):
@@ -384,11 +463,12 @@ def _odd_size(size, *, smallest=1, largest=None):
     return size
 
 
-def _whole_size(size, allowed):
+def _whole_size(size, allowed, name="size"):
+    """Return a positive size as an int."""
     if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
+        example = "a number of rows and columns" if name == "size" else "a number of channels"
         raise ValueError(
-            f"`size` must be {allowed}, in pixels. Received: size={size!r}. "
-            "Pass a number of rows and columns such as 3."
+            f"`{name}` must be {allowed}. Received: {name}={size!r}. Pass {example} such as 3."
         )
     return int(size)
 
@@ -410,3 +490,64 @@ def _finite(name, number):
             f"Pass a number such as 1.0, or leave `{name}` out."
         )
     return float(number)
+
+
+def _fraction(name, number):
+    number = _finite(name, number)
+    if not 0 <= number <= 1:
+        raise ValueError(
+            f"`{name}` must be a relative error from 0 to 1. Received: {name}={number!r}."
+        )
+    return number
+
+
+def _known_kernel(kernel, into):
+    """Return the kernel as a NumPy array of shape `(*taps, ci, co)`, and check it."""
+    if isinstance(kernel, jax.core.Tracer):
+        raise ValueError(
+            "`kernel` must be an array of known values, because its rank determines the shapes of "
+            f"the result. Received: {kernel}. Call `factorise` outside of `jax.jit` and `jax.grad`."
+        )
+    array = np.asarray(kernel)
+    if array.ndim == 2:
+        array = array[:, :, None, None]
+    allowed = "(rows, columns, ci, co)" if into == "axes" else "(*taps, ci, co)"
+    if array.ndim < 3 or array.size == 0 or (into == "axes" and array.ndim != 4):
+        raise ValueError(
+            f"`kernel` must have the shape {allowed} or (rows, columns), without zeros. "
+            f"Received: kernel.shape={np.shape(kernel)}."
+        )
+    if not np.isfinite(array).all():
+        raise ValueError("`kernel` must be finite. Received: a kernel with NaN or infinity.")
+    return array
+
+
+def _low_rank_factors(matrices, rank, tolerance):
+    """Return `(m, rows, rank)` and `(m, rank, columns)`, whose products approximate `m` matrices.
+
+    Raises:
+      ValueError: if the error of `rank` exceeds `tolerance`.
+    """
+    is_complex = np.issubdtype(matrices.dtype, np.complexfloating)
+    u, s, vh = np.linalg.svd(
+        matrices.astype(np.complex128 if is_complex else np.float64), full_matrices=False
+    )
+    # The squared error of a rank is the sum of the squared singular values beyond it.
+    squares = np.append((s**2).sum(0)[::-1].cumsum()[::-1], 0)
+    errors = np.sqrt(squares / (squares[0] or 1))
+    needed = max(1, int(np.argmax(errors <= tolerance)))
+    rank = needed if rank is None else _whole_size(rank, "a positive integer", name="rank")
+    largest = s.shape[-1]
+    if rank > largest:
+        raise ValueError(
+            f"`rank` must be at most {largest}, the largest that a kernel of this shape can have. "
+            f"Received: rank={rank!r}."
+        )
+    if errors[rank] > tolerance:
+        raise ValueError(
+            f"`rank` must be at least {needed} for a relative error of at most {tolerance:.2g}. "
+            f"Received: rank={rank!r}, whose error is {errors[rank]:.2g}. Pass a larger rank, or a "
+            f"larger tolerance for an approximation."
+        )
+    scale = np.sqrt(s[:, :rank])
+    return u[..., :rank] * scale[:, None, :], scale[..., None] * vh[:, :rank, :]

@@ -75,7 +75,7 @@ def separable_conv(
     pointwise = pointwise.reshape(*ones, mixed, pointwise.shape[-1])
     resolved = resolve_layout(hashable(layout), rank)
     # The depthwise convolution has brought its output to the layout of the output already.
-    pointwise_layout = lambda: resolved._replace(
+    pointwise_layout = resolved._replace(
         lhs_spec=resolved.out_spec, rhs_spec=resolve_layout(None, rank).rhs_spec
     )
     failing = "depthwise"  # the kernel that an error is about
