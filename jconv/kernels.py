@@ -31,6 +31,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Inexact
 
 
@@ -398,12 +399,12 @@ def factorise(
     if tolerance is None:
         tolerance = 4 * float(jnp.finfo(dtype).eps)
     left, right = _low_rank_factors(matrices, rank, _fraction("tolerance", tolerance))
-    rank = left.shape[-1]
+    inner = left.shape[-1]
     if into == "depthwise":
-        left, right = left.swapaxes(0, 1).reshape(*taps, ci, rank), right.reshape(ci * rank, co)
+        left, right = left.swapaxes(0, 1).reshape(*taps, ci, inner), right.reshape(ci * inner, co)
     else:
-        left = left.reshape(taps[0], 1, ci, rank)
-        right = right.reshape(rank, 1, taps[1], co).transpose(1, 2, 0, 3)
+        left = left.reshape(taps[0], 1, ci, inner)
+        right = right.reshape(inner, 1, taps[1], co).transpose(1, 2, 0, 3)
     return jnp.asarray(left, dtype), jnp.asarray(right, dtype)
 
 
@@ -503,7 +504,7 @@ def _fraction(name, number):
 
 def _known_kernel(kernel, into):
     """Return the kernel as a NumPy array of shape `(*taps, ci, co)`, and check it."""
-    if isinstance(kernel, jax.core.Tracer):
+    if isinstance(kernel, Tracer):
         raise ValueError(
             "`kernel` must be an array of known values, because its rank determines the shapes of "
             f"the result. Received: {kernel}. Call `factorise` outside of `jax.jit` and `jax.grad`."
