@@ -25,7 +25,7 @@ from scipy.optimize import least_squares, nnls
 
 from jconv._core.problem import Problem
 from jconv.algorithms import ALGORITHMS
-from jconv.selection.cost_model import FEATURES, CostModel, closeness, coordinates, features
+from jconv.selection.cost_model import FEATURES, CostModel, coordinates, features, rbf_kernel
 from jconv.selection.select import fastest_or_xla
 from jconv.selection.tuning_table import Seconds, read_table
 
@@ -54,7 +54,7 @@ def fit(measured: Mapping[Problem, Seconds], device: str) -> CostModel:
             for problem, times in measured.items()
             if name in times
         ]
-        covariance = closeness(inputs[rows], inputs[rows]) + NOISE_VARIANCE * np.eye(len(rows))
+        covariance = rbf_kernel(inputs[rows], inputs[rows]) + NOISE_VARIANCE * np.eye(len(rows))
         clipped = np.clip(residuals, -MAX_CORRECTION, MAX_CORRECTION)
         corrections[name] = np.zeros(len(inputs))
         corrections[name][rows] = np.linalg.solve(covariance, clipped)
@@ -165,7 +165,7 @@ def main(tables: tyro.conf.Positional[list[Path]], out: Path) -> None:
         "made_with": dict(contents[0].made_with),
         "features": FEATURES,
         "coefficients": model.coefficients,
-        "places": model.places.round(2).tolist(),
+        "training_inputs": model.training_inputs.round(2).tolist(),
         "corrections": {name: c.round(3).tolist() for name, c in model.corrections.items()},
     }
     out.write_text(_readable(content))

@@ -16,7 +16,7 @@ from jconv.bench.random_layers import random_problems
 from jconv.bench.results import format_race
 from jconv.cli.arguments import parse
 from jconv.cli.exit_codes import OK
-from jconv.selection.tuning_table import VARIABLE, default_path
+from jconv.selection.tuning_table import ENV_VAR, default_path
 from jconv.train import TrainConfig, load_config, run_name
 from jconv.train.inspect_step import first_step
 from jconv.transforms.tune import tune_problems
@@ -62,7 +62,7 @@ def tune(arguments: Sequence[str]) -> int:
                 progress.advance(task)
         if out is None:
             return f"The table is {default_path(jax.devices()[0].device_kind)}."
-        return f"The table is {out}. To use it, set {VARIABLE}={out.resolve()}"
+        return f"The table is {out}. To use it, set {ENV_VAR}={out.resolve()}"
 
     print(parse(measure, "tune", arguments))
     return OK

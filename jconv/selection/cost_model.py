@@ -1,15 +1,15 @@
-"""The cost model: how long each algorithm will take, predicted from shapes alone.
+"""The cost model: predicts the time of each algorithm from shapes alone.
 
     seconds = exp(correction) * sum over f of coefficient[algorithm, regime, f] * feature[f]
 
-The features are counts that a loop nest, a matrix product, a transform or a cache is slow by:
-calls, multiply-adds, numbers read and written. They are the problem's, so that one count serves
-all algorithms and a choice takes microseconds; what an algorithm makes of them is in its
-coefficients, of which it has some for each of the ways ("regimes") in which it computes. None is
-negative. Threads, caches and thin matrices have cliffs that counts do not know, so what the sum
-is off by on similar problems corrects it: a Gaussian process over the logarithms of the shapes,
-which fades to nothing where nothing similar was measured. Forward pass, input gradient and kernel
-gradient are told apart by their shapes.
+The features are counts on which the time of a loop nest, a matrix product, a transform or a cache
+depends: calls, multiply-adds, numbers read and written. They are features of the problem, not of
+the algorithm, so they are computed once for all algorithms and a choice takes microseconds. Each
+algorithm has non-negative coefficients for each of its code paths ("regimes"). Threads, caches and
+thin matrices cause discontinuities that the counts do not express. The residuals on similar
+problems correct the sum: a Gaussian process over the logarithms of the shapes, whose correction
+vanishes where no similar problem was measured. Forward pass, input gradient and kernel gradient
+differ by their shapes.
 
 `python -m jconv.bench.fit_cost_model` fits both to times measured on one kind of device.
 
@@ -53,11 +53,11 @@ CACHE = 2**19  # numbers
 # Brings coefficients of the features near 1.
 SCALE = (2e-5, 1e-6, *(1e-9,) * 7, 1e-6, *(1e-9,) * 2)
 WIDTH = 16
-REACH = 4.0  # doublings, over all coordinates, past which problems are unlike
+LENGTH_SCALE = 4.0  # of the Gaussian process, in doublings of a size
 
 
 def features(problem: Problem) -> list[float]:
-    """What the time of one call is made of, in the order of `FEATURES`, each times its scale."""
+    """Return the counts of a problem in the order of `FEATURES`, each multiplied by its scale."""
     window = problem.window
     taps, outputs, pixels = map(math.prod, (window.taps, window.output, window.padded))
     parts = problem.pairs * problem.groups
@@ -83,7 +83,7 @@ def features(problem: Problem) -> list[float]:
 
 
 def coordinates(problem: Problem) -> list[float]:
-    """Where a problem is among others: logarithms of its sizes to base 2, and its kind."""
+    """Return a problem's point in the Gaussian process: logarithms of its sizes, and its kind."""
     window, log = problem.window, math.log2
     return [
         log(problem.images),
@@ -109,39 +109,44 @@ def coordinates(problem: Problem) -> list[float]:
     ]
 
 
-def closeness(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of problems at `a` (m, d) to those at `b` (n, d): 1 for the same, 0 for unlike ones."""
+def rbf_kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the radial basis function kernel, (m, n), of points `a` (m, d) and `b` (n, d)."""
     squares = (a**2).sum(-1)[:, None] + (b**2).sum(-1) - 2 * a @ b.T
-    return np.exp(squares / (-2 * REACH**2))
+    return np.exp(squares / (-2 * LENGTH_SCALE**2))
 
 
 @dataclass(frozen=True, eq=False)
 class CostModel:
-    """What was fitted to one kind of device.
+    """A cost model fitted to one kind of device.
 
     Attributes:
-      device: its kind, as JAX calls it.
-      coefficients: by algorithm and regime, in the order of `FEATURES`; the regime `""` stands for
-        those that have none of their own.
-      places: coordinates of the problems measured, (m, d).
-      corrections: by algorithm, (m,): what each of them adds to a logarithm, times its closeness.
+      device: the kind of device, as JAX names it.
+      coefficients: coefficients in the order of `FEATURES`, by algorithm and regime. The regime
+        `""` applies to regimes without coefficients.
+      training_inputs: coordinates of the measured problems, (m, d).
+      corrections: weights of the measured problems in the Gaussian process, (m,), by algorithm.
     """
 
     device: str
     coefficients: Mapping[str, Mapping[str, Sequence[float]]]
-    places: np.ndarray
+    training_inputs: np.ndarray
     corrections: Mapping[str, np.ndarray]
 
     def seconds(self, problem: Problem, names: Iterable[str]) -> dict[str, float]:
-        """Predicts one call of each algorithm named that the model knows."""
+        """Return the predicted time of one call, in seconds, by algorithm.
+
+        Args:
+          problem: the convolution.
+          names: names of algorithms; those without coefficients are left out.
+        """
         known = [name for name in names if name in self.coefficients]
         counts = features(problem)
         counted = [_summed(self._weights(name, problem), counts) for name in known]
-        # Logarithms of `closeness` to all places, in one product of float32: the larger part of
-        # what a choice takes is this.
-        at = coordinates(problem)
-        near = np.array([*at, 1.0, _summed(at, at)], np.float32) @ self._squares
-        corrections = (self._corrections @ np.exp(near, near)).tolist()
+        # Logarithms of `rbf_kernel` with all training inputs, as one product in float32, because
+        # this takes most of the time of a choice.
+        point = coordinates(problem)
+        logs = np.array([*point, 1.0, _summed(point, point)], np.float32) @ self._squares
+        corrections = (self._corrections @ np.exp(logs, logs)).tolist()
         return {
             name: seconds * math.exp(corrections[self._order[name]])
             for name, seconds in zip(known, counted, strict=True)
@@ -157,13 +162,13 @@ class CostModel:
 
     @cached_property
     def _squares(self) -> np.ndarray:
-        """-|a - b|^2 / (2 REACH^2) for each place b, as the weights of a, 1 and |a|^2."""
-        b = self.places.T
-        weights = [*(2 * b), -(b**2).sum(0), -np.ones(len(self.places))]
-        return np.array(weights, np.float32) / (2 * REACH**2)
+        """Weights of a, 1, |a|^2 in -|a - b|^2 / (2 LENGTH_SCALE^2) for each training input b."""
+        b = self.training_inputs.T
+        weights = [*(2 * b), -(b**2).sum(0), -np.ones(b.shape[1])]
+        return np.array(weights, np.float32) / (2 * LENGTH_SCALE**2)
 
     def counted(self, name: str, problem: Problem) -> float:
-        """The same by counts alone."""
+        """Return the predicted time of one algorithm without the Gaussian process."""
         return _summed(self._weights(name, problem), features(problem))
 
     def _weights(self, name: str, problem: Problem) -> Sequence[float]:
@@ -173,25 +178,27 @@ class CostModel:
 
 @functools.cache
 def model_of(platform: str) -> CostModel | None:
-    """The model of a platform, fitted with the version of jaxlib nearest to this one, or None."""
-    wanted = _version(version("jaxlib"))
+    """Return the cost model of a platform, or None if none was fitted.
+
+    The model is that of the newest jaxlib up to the installed one, or else of the oldest.
+    """
+    installed = _version(version("jaxlib"))
     fitted = {
         _version(path.stem.split("-")[-1]): path for path in FOLDER.glob(f"{platform}-*.json")
     }
     if not fitted:
         return None
-    past = [own for own in fitted if own <= wanted]
-    return read_model(fitted[max(past) if past else min(fitted)])
+    earlier = [release for release in fitted if release <= installed]
+    return read_model(fitted[max(earlier) if earlier else min(fitted)])
 
 
 def read_model(path: Path) -> CostModel:
-    """Reads what `jconv.bench.fit_cost_model` wrote."""
+    """Read a file written by `jconv.bench.fit_cost_model`."""
     content = json.loads(path.read_text())
     assert tuple(content["features"]) == FEATURES
-    corrections = {name: np.array(own) for name, own in content["corrections"].items()}
-    return CostModel(
-        content["device"], content["coefficients"], np.array(content["places"]), corrections
-    )
+    corrections = {name: np.array(weights) for name, weights in content["corrections"].items()}
+    inputs = np.array(content["training_inputs"])
+    return CostModel(content["device"], content["coefficients"], inputs, corrections)
 
 
 if sys.version_info >= (3, 12):

@@ -1,4 +1,4 @@
-"""The tuning table: how long each algorithm took on convolutions of this device.
+"""The tuning table: measured times of the algorithms on convolutions of this device.
 
 Measured times take precedence over those that `jconv.selection.cost_model` predicts. A table is one
 JSON file for each kind of device, in the user's cache folder or where `JCONV_TUNING` says;
@@ -30,19 +30,19 @@ from jconv._core.geometry import Window
 from jconv._core.problem import Problem
 
 FORMAT = 1
-VARIABLE = "JCONV_TUNING"  # a path that takes the place of the one in the cache folder
+ENV_VAR = "JCONV_TUNING"  # environment variable with a path, which replaces the default path
 
 Seconds = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class TuningTable:
-    """What was measured on one kind of device.
+    """Times measured on one kind of device.
 
     Attributes:
-      device: its kind, as JAX calls it.
-      seconds: of one call, by problem and by algorithm.
-      made_with: versions of JAX and jaxlib, which what was measured depends on.
+      device: the kind of device, as JAX names it.
+      seconds: time of one call by problem and algorithm.
+      made_with: versions of JAX and jaxlib at the time of measurement.
     """
 
     device: str
@@ -51,16 +51,16 @@ class TuningTable:
 
     @property
     def is_current(self) -> bool:
-        """Whether it was made with this minor version of jaxlib."""
+        """True if the table was measured with this minor version of jaxlib."""
         return _minor(self.made_with.get("jaxlib", "")) == _minor(version("jaxlib"))
 
-    def with_more(self, seconds: Mapping[Problem, Seconds]) -> TuningTable:
-        """The same with more problems; those measured again are replaced."""
+    def updated(self, seconds: Mapping[Problem, Seconds]) -> TuningTable:
+        """Return a table with more problems; existing times of the same problems are replaced."""
         return TuningTable(self.device, {**self.seconds, **seconds}, versions())
 
 
 def versions() -> dict[str, str]:
-    """Of what decides how fast an algorithm is."""
+    """Return the versions of the packages that determine the speed of an algorithm."""
     return {name: version(name) for name in ("jax", "jaxlib")}
 
 
@@ -68,50 +68,55 @@ def _minor(release: str) -> list[str]:
     return release.split(".")[:2]
 
 
-_gone_by: dict[str, Path] = {}  # by kind of device, where this process was told to go by another
+# By kind of device, the table that `use_table` has selected for this process.
+_active_tables: dict[str, Path] = {}
 
 
-def go_by(path: Path, device: str) -> None:
-    """Makes a table the one of this process, whatever the cache folder or `JCONV_TUNING` has.
+def use_table(path: Path, device: str) -> None:
+    """Use a table in this process instead of the one at `default_path`.
 
-    What was read and chosen before is remembered: see `jconv.transforms.tune.clear_choice_cache`.
+    Tables and choices are cached: see `jconv.transforms.tune.clear_choice_cache`.
+
+    Args:
+      path: the file of the table.
+      device: the kind of device, as JAX names it.
     """
-    _gone_by[device] = path.resolve()
+    _active_tables[device] = path.resolve()
 
 
 def table_path(device: str) -> Path:
-    """Where the table is that this process goes by, whether it exists or not."""
-    return _gone_by.get(device) or default_path(device)
+    """Return the path of the table that this process uses, which need not exist."""
+    return _active_tables.get(device) or default_path(device)
 
 
 def default_path(device: str) -> Path:
-    """Where the table is that processes go by from their start, whether it exists or not."""
-    given = os.environ.get(VARIABLE)
+    """Return the path of the table that a new process uses, which need not exist."""
+    given = os.environ.get(ENV_VAR)
     name = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
     return Path(given) if given else user_cache_path("jconv") / "tuning" / f"{name}.json"
 
 
 @functools.cache
 def table_of(platform: str) -> TuningTable | None:
-    """The table for this process's devices of one platform, or None; read once.
+    """Return the table for this process's devices of one platform, or None; cached.
 
-    A table of another jaxlib is none, which a warning says.
+    A table that was measured with another minor version of jaxlib is ignored, with a warning.
 
     Raises:
-      ValueError: for a file that is no table, or one of another kind of device that was asked for
-        by name.
+      ValueError: if the file is not a tuning table, is one of another kind of device, or is named
+        by `JCONV_TUNING` and does not exist.
     """
     if platform != jax.default_backend():
         return None
     device = jax.devices()[0].device_kind
     path = table_path(device)
     if not path.is_file():
-        if os.environ.get(VARIABLE):
-            file, what = path, "where there is none"
+        if os.environ.get(ENV_VAR):
+            file, what = path, "which does not exist"
             if path.is_dir():
                 file, what = path / "tuning.json", "which is a folder"
             raise ValueError(
-                f"`{VARIABLE}` must be the path of a tuning table. Received: {path}, {what}. "
+                f"`{ENV_VAR}` must be the path of a tuning table. Received: {path}, {what}. "
                 f"Make one with `jconv tune --out {file}`, or unset it."
             )
         return None
@@ -123,9 +128,9 @@ def table_of(platform: str) -> TuningTable | None:
         )
     if not table.is_current:
         warnings.warn(
-            f"The tuning table {path} was made with jaxlib {table.made_with.get('jaxlib')}, which "
-            f"takes other times than jaxlib {version('jaxlib')}: it is left aside. Measure anew "
-            f"with `jconv tune`.",
+            f"The tuning table {path} was made with jaxlib {table.made_with.get('jaxlib')}. It is "
+            f"ignored, because times differ from those of jaxlib {version('jaxlib')}. Measure "
+            f"again with `jconv tune`.",
             stacklevel=2,
         )
         return None
@@ -143,19 +148,19 @@ def describe_table(platform: str) -> dict[str, Any] | None:
 
 
 def measured(problem: Problem, platform: str) -> Seconds:
-    """Seconds by algorithm, where the table has this problem; empty otherwise."""
+    """Return the measured seconds by algorithm; empty if the table does not have the problem."""
     table = table_of(platform)
     if table is None or any(problem.symbolic):
         return {}
-    named = problem if problem.result else replace(problem, result=problem.dtype)
-    return table.seconds.get(named, {})
+    explicit = problem if problem.result else replace(problem, result=problem.dtype)
+    return table.seconds.get(explicit, {})
 
 
 def read_table(path: Path) -> TuningTable:
-    """Reads a table.
+    """Read a tuning table.
 
     Raises:
-      ValueError: for a file that is none.
+      ValueError: if the file is not a tuning table of this format.
     """
     try:
         content = json.loads(path.read_text())
@@ -172,13 +177,13 @@ def read_table(path: Path) -> TuningTable:
 
 
 def write_table(table: TuningTable, path: Path) -> None:
-    """Writes a table, whole or not at all."""
-    head = {"format": FORMAT, "device": table.device, "made_with": dict(table.made_with)}
+    """Write a tuning table; the file is replaced atomically."""
+    header = {"format": FORMAT, "device": table.device, "made_with": dict(table.made_with)}
     rows = [
         json.dumps(_row(problem) | {"seconds": dict(seconds)})
         for problem, seconds in table.seconds.items()
     ]
-    text = json.dumps(head)[:-1] + ', "convolutions": [\n' + ",\n".join(rows) + "\n]}\n"
+    text = json.dumps(header)[:-1] + ', "convolutions": [\n' + ",\n".join(rows) + "\n]}\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
 

@@ -18,9 +18,9 @@ from jconv.selection.select import select_algorithm
 from jconv.selection.tuning_table import (
     TuningTable,
     default_path,
-    go_by,
     read_table,
     table_of,
+    use_table,
     versions,
     write_table,
 )
@@ -69,7 +69,7 @@ def tune(
 
         for _ in tune_problems(problems(), path=path, budget=budget):
             pass
-        go_by(_table_path(path), jax.devices()[0].device_kind)
+        use_table(_table_path(path), jax.devices()[0].device_kind)
         clear_choice_cache()
         return read_table(_table_path(path))
 
@@ -104,11 +104,11 @@ def tune_problems(
             result = race(problem, budget=budget)
             times[problem] = dict(result.seconds)
             if time.monotonic() > last_saved + SAVE_INTERVAL:
-                write_table(table.with_more(times), path)
+                write_table(table.updated(times), path)
                 last_saved = time.monotonic()
             yield result
     finally:
-        write_table(table.with_more(times), path)
+        write_table(table.updated(times), path)
         clear_choice_cache()
 
 
