@@ -113,7 +113,7 @@ def _stages(
                 mixer(width),
                 norm(width),
                 expansion=expansion,
-                drop=drop_path_rate * blocks / (sum(DEPTHS) - 1),
+                drop_path_rate=drop_path_rate * blocks / (sum(DEPTHS) - 1),
                 rngs=rngs,
             )
             blocks += 1

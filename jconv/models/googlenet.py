@@ -56,7 +56,7 @@ def googlenet(
     common: dict[str, Any] = dict(norm=batch_norm, algorithm=algorithm, rngs=rngs)
     largest = largest or (3 if batch_norm else 5)
     norm = {} if batch_norm else {"norm1": LocalResponseNorm()}
-    pool = lambda size: MaxPool((size, size), 2, ceil=True)
+    pool = lambda size: MaxPool((size, size), 2, ceil_mode=True)
     layers = {"conv1": ConvNorm(3, 64, 7, 2, padding="HALF", **common), "pool1": pool(3), **norm}
     layers["conv2"] = ConvNorm(64, 64, 1, **common)
     layers["conv3"] = ConvNorm(64, 192, 3, **common)

@@ -1,16 +1,15 @@
-"""Flax NNX layers whose convolutions are jconv's."""
+"""Flax NNX layers and blocks whose convolutions are computed by jconv."""
 
 from jconv.nn.adaptive_pool import AdaptiveAvgPool as AdaptiveAvgPool
 from jconv.nn.branches import Add as Add
 from jconv.nn.branches import Concatenate as Concatenate
 from jconv.nn.branches import Parallel as Parallel
 from jconv.nn.conv import Conv as Conv
-from jconv.nn.conv import DepthwiseConv as DepthwiseConv
-from jconv.nn.conv import SeparableConv as SeparableConv
 from jconv.nn.conv_norm import ConvNorm as ConvNorm
 from jconv.nn.conv_transpose import ConvTranspose as ConvTranspose
 from jconv.nn.convnext_block import MetaNeXtBlock as MetaNeXtBlock
 from jconv.nn.deform_conv import DeformConv as DeformConv
+from jconv.nn.depthwise_conv import DepthwiseConv as DepthwiseConv
 from jconv.nn.inception import AuxiliaryHead as AuxiliaryHead
 from jconv.nn.inception import AuxiliaryHeadV3 as AuxiliaryHeadV3
 from jconv.nn.inception import Inception as Inception
@@ -46,6 +45,7 @@ from jconv.nn.pool import MaxPool as MaxPool
 from jconv.nn.reparameterised import DiverseBranchBlock as DiverseBranchBlock
 from jconv.nn.reparameterised import NormPad as NormPad
 from jconv.nn.reparameterised import RepVGGBlock as RepVGGBlock
+from jconv.nn.separable_conv import SeparableConv as SeparableConv
 from jconv.nn.sequential import Sequential as Sequential
 from jconv.nn.squeeze_excite import SqueezeExcite as SqueezeExcite
 from jconv.nn.xception_block import XceptionBlock as XceptionBlock

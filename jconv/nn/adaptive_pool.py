@@ -1,4 +1,4 @@
-"""Averaging to a fixed number of pixels, whatever the input has."""
+"""Average pooling to a fixed number of pixels, for inputs of any size."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ from jconv.nn.conv_norm import square
 
 
 class AdaptiveAvgPool(nnx.Module):
-    """Averages windows that cover the input evenly: `(n, h, w, c)` to `(n, *output_size, c)`.
+    """Average over windows that cover the input evenly: `(n, h, w, c)` to `(n, *output_size, c)`.
 
     Window `i` of `m` covers pixels `floor(i * n / m)` to `ceil((i + 1) * n / m)`, as in PyTorch;
     where `m` does not divide `n` they overlap.
 
     Args:
-      output_size: pixels of the output; an int is a square.
+      output_size: pixels of the output; an int is the side of a square.
     """
 
     def __init__(self, output_size: int | Sequence[int]):
@@ -30,7 +30,7 @@ class AdaptiveAvgPool(nnx.Module):
 
 
 def _averages(n: int, m: int) -> np.ndarray:
-    """The matrix (m, n) that averages `n` pixels to `m`."""
+    """Return the matrix (m, n) that averages `n` pixels to `m`."""
     start = np.arange(m) * n // m
     end = -(-(np.arange(m) + 1) * n // m)
     pixel = np.arange(n)

@@ -1,4 +1,4 @@
-"""Branches side by side: each sees the whole input, and what they see is joined."""
+"""Parallel branches on the same input, whose outputs are joined."""
 
 import functools
 import operator
@@ -10,14 +10,14 @@ from jaxtyping import Array, Num
 
 
 class Concatenate(nnx.Module):
-    """Joins a list of arrays along their channels, the last axis."""
+    """Concatenation of a list of arrays along their channels, the last axis."""
 
     def __call__(self, xs: list[Num[Array, "..."]]) -> Num[Array, "..."]:
         return jnp.concatenate(_listed(xs, "concatenate"), axis=-1)
 
 
 class Add(nnx.Module):
-    """Adds a list of arrays of one shape."""
+    """Sum of a list of arrays of one shape."""
 
     def __call__(self, xs: list[Num[Array, "..."]]) -> Num[Array, "..."]:
         return functools.reduce(operator.add, _listed(xs, "add"))
@@ -27,14 +27,14 @@ JOINS = {"concatenate": Concatenate, "add": Add}
 
 
 class Parallel(nnx.Module):
-    """Calls branches on the same input and joins their outputs.
+    """Branches applied to the same input, whose outputs are joined.
 
     Args:
-      branches: modules or functions that keep the same rows and columns.
+      branches: modules or functions whose outputs have equal numbers of rows and columns.
       join: `"concatenate"` along channels, or `"add"`.
 
     Raises:
-      ValueError: for no branches, or another join.
+      ValueError: if there are no branches, or `join` is unknown.
     """
 
     def __init__(self, branches: Sequence[Callable], *, join: str = "concatenate"):

@@ -1,59 +1,80 @@
-"""Convolution layers: Flax's, with the algorithm and the border to choose."""
+"""The convolution layer: `flax.nnx.Conv` with a choice of algorithm and border."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Num
+from flax.nnx.nn.dtypes import promote_dtype as default_promote_dtype
+from flax.nnx.nn.linear import default_bias_init, default_kernel_init
+from jax import lax
 
-from jconv._core.conv_spec import resolve_precision
 from jconv._core.geometry import PADDINGS, resolve_padding, resolve_padding_mode
-from jconv._core.validation import (
-    as_array,
-    as_listed,
-    check_int,
-    common_dtype,
-    hashable,
-    per_axis,
-    received,
-    rename_arguments,
-)
+from jconv._core.validation import as_array, common_dtype, hashable, received
 from jconv.algorithms import Algorithm
 from jconv.functional.conv import conv
 from jconv.functional.lax_compat import resharded
+from jconv.nn.layer_arguments import (
+    axis_sizes,
+    check_features,
+    check_mask,
+    check_parameters,
+    errors_in_flax_names,
+    flax_names,
+    is_channels_first,
+    per_axis_or_one,
+)
 from jconv.selection.plan import Plan, make_plan
 
-FLAX_BORDERS = ("CIRCULAR", "REFLECT")  # that `nnx.Conv` adds itself
-
-FLAX_NAMES = {
-    "x": "inputs",
-    "stride": "strides",
-    "dilation": "kernel_dilation",
-    "groups": "feature_group_count",
-}
+FLAX_BORDERS = ("CIRCULAR", "REFLECT")  # paddings that `nnx.Conv` applies itself
 
 
 class Conv(nnx.Conv):
-    """`nnx.Conv` by jconv's algorithms: `(n, *space, in)` to `(n, *space, out)`.
+    """`flax.nnx.Conv` computed by jconv: `(*batch, *space, in)` to `(*batch, *space, out)`.
+
+    Every argument of `nnx.Conv` is accepted and means the same. An input may have any number of
+    batch axes, or none.
 
     Args:
-      in_features: input channels.
-      out_features: output channels.
-      kernel_size: pixels of the kernel, one for each spatial axis; an int is one axis.
-      strides: pixels between neighbouring outputs.
-      padding: as in `nnx.Conv`, and any other name that `jconv.conv` takes.
-      padding_mode: what lies beyond the border; see `jconv.conv`.
-      algorithm: how to convolve; see `jconv.ALGORITHMS` and `jconv.Plan`.
-      rngs: draws the initial kernel.
-      **options: whatever else `nnx.Conv` takes.
+      in_features: channels of the input.
+      out_features: channels of the output.
+      kernel_size: size of the kernel in pixels along each spatial axis; an int is one axis.
+      strides: pixels between neighbouring outputs; None is 1.
+      padding: as in `nnx.Conv`, or any other name that `jconv.conv` takes.
+      input_dilation: pixels between neighbouring inputs, with zeros between them; None is 1.
+      kernel_dilation: pixels between neighbouring taps; None is 1.
+      feature_group_count: number of groups into which the channels are split.
+      use_bias: whether to add a bias to the output.
+      mask: array of the kernel's shape that is multiplied with it; None for none.
+      dtype: dtype of the computation; None to infer it from inputs and parameters.
+      param_dtype: dtype of kernel and bias.
+      precision: as in `jconv.conv`.
+      kernel_init: initializer of the kernel, `(*kernel_size, in / groups, out)`.
+      bias_init: initializer of the bias.
+      conv_general_dilated: another function with the signature of `lax.conv_general_dilated`. The
+        layer calls it as `nnx.Conv` does, and the options of jconv below must be left out.
+      promote_dtype: function that promotes `(inputs, kernel, bias)` to a `dtype`.
+      preferred_element_type: dtype of the convolution's result, before the bias is added.
+      padding_mode: values beyond the border; see `jconv.conv`.
+      flip: whether to reverse the kernel along every spatial axis.
+      layout: None for channels last, or a name such as `"NCHW"`, of input and output. The kernel's
+        layout is fixed.
+      algorithm: algorithm of the convolution; see `jconv.ALGORITHMS` and `jconv.Plan`.
+      tolerance: as in `jconv.conv`.
+      rngs: random streams for the initial parameters.
+      kernel_metadata: metadata of the kernel's variable.
+      bias_metadata: metadata of the bias's variable.
 
     Raises:
-      ValueError: for an argument that no input could go with; when called, as `jconv.conv`.
+      ValueError: for arguments that fit no input; when called, as `jconv.conv`.
     """
 
+    @flax_names
     def __init__(
         self,
         in_features: int,
@@ -62,83 +83,106 @@ class Conv(nnx.Conv):
         strides: int | Sequence[int] | None = 1,
         *,
         padding: Any = "SAME",
+        input_dilation: int | Sequence[int] | None = 1,
+        kernel_dilation: int | Sequence[int] | None = 1,
+        feature_group_count: int = 1,
+        use_bias: bool = True,
+        mask: jax.Array | None = None,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        precision: Any = None,
+        kernel_init: nnx.Initializer = default_kernel_init,
+        bias_init: nnx.Initializer = default_bias_init,
+        conv_general_dilated: Callable[..., jax.Array] = lax.conv_general_dilated,
+        promote_dtype: Any = default_promote_dtype,
+        preferred_element_type: Any = None,
         padding_mode: str = "zeros",
+        flip: bool = False,
+        layout: str | None = None,
         algorithm: str | Algorithm | Plan = "auto",
+        tolerance: float | None = None,
         rngs: nnx.Rngs,
-        **options,
+        kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
+        bias_metadata: Mapping[str, Any] = MappingProxyType({}),
     ):
-        if "conv_general_dilated" in options:
-            raise ValueError(
-                "`conv_general_dilated` must not be given: the layer's convolution is jconv's. "
-                "Choose with `algorithm`, or use `nnx.Conv`."
-            )
-        in_features = check_int("in_features", in_features, min=1)
-        out_features = check_int("out_features", out_features, min=1)
+        in_features, out_features, groups = check_features(
+            in_features, out_features, feature_group_count
+        )
         kernel_size = axis_sizes("kernel_size", kernel_size)
         rank = len(kernel_size)
         padding = _padding(padding, rank)
-        resolve_padding_mode(padding_mode)
+        check_parameters(
+            rngs,
+            use_bias=use_bias,
+            kernel_init=kernel_init,
+            bias_init=bias_init,
+            param_dtype=param_dtype,
+            dtype=dtype,
+            precision=precision,
+            preferred_element_type=preferred_element_type,
+            promote_dtype=promote_dtype,
+        )
+        check_mask(mask, (*kernel_size, in_features // groups, out_features))
+        convolution = ConvGeneralDilated(algorithm, padding_mode, flip, tolerance)
         if padding_mode != "zeros" and padding in FLAX_BORDERS:
             raise ValueError(
-                f"`padding` must be a size where `padding_mode` says what lies there. Received: "
+                f"`padding` must be a size where `padding_mode` is given. Received: "
                 f"padding={padding!r} with padding_mode={padding_mode!r}. Use padding='SAME'."
             )
-        for name in ("input_dilation", "kernel_dilation"):
-            if name in options:
-                options[name] = _per_axis(name, options[name], rank)
-        groups = _groups(options.get("feature_group_count", 1), in_features, out_features)
-        options["feature_group_count"] = groups
-        _check_numerics(rngs, options)
-        mask, shape = options.get("mask"), (*kernel_size, in_features // groups, out_features)
-        if mask is not None and getattr(mask, "shape", None) != shape:
-            raise ValueError(
-                f"`mask` must be None or an array of the kernel's shape {shape}. "
-                f"Received: {getattr(mask, 'shape', type(mask).__name__)}."
-            )
+        if conv_general_dilated is not lax.conv_general_dilated:
+            convolution = _injected(conv_general_dilated, convolution)
+        is_channels_first(layout, rank)
+        self.layout = layout
         super().__init__(
             in_features,
             out_features,
             kernel_size,
-            _per_axis("strides", strides, rank),
+            per_axis_or_one("strides", strides, rank),
             padding=padding,
+            input_dilation=per_axis_or_one("input_dilation", input_dilation, rank),
+            kernel_dilation=per_axis_or_one("kernel_dilation", kernel_dilation, rank),
+            feature_group_count=groups,
+            use_bias=use_bias,
+            mask=mask,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            precision=precision,
+            kernel_init=kernel_init,
+            bias_init=bias_init,
+            conv_general_dilated=convolution,
+            promote_dtype=promote_dtype,
+            preferred_element_type=preferred_element_type,
             rngs=rngs,
-            conv_general_dilated=_Convolution(algorithm, padding_mode),
-            **options,
+            kernel_metadata=kernel_metadata,
+            bias_metadata=bias_metadata,
         )
 
     def __call__(self, inputs, out_sharding=None) -> jax.Array:
         inputs = as_array("inputs", inputs)
         rank = len(self.kernel_size)
-        if inputs.ndim <= rank or inputs.shape[-1] != self.in_features:
+        channels_first = is_channels_first(self.layout, rank)
+        channel_axis = -rank - 1 if channels_first else -1
+        if inputs.ndim <= rank or inputs.shape[channel_axis] != self.in_features:
             raise ValueError(
                 f"`inputs` must end in {rank} axes of space and one of {self.in_features} "
-                f"channels, as `kernel_size` and `in_features` say. Received: "
-                f"inputs.shape={inputs.shape}. Move or add axes, or make another layer."
+                f"channels{' before them' if channels_first else ''}, as `kernel_size` and "
+                f"`in_features` say. Received: inputs.shape={inputs.shape}. "
+                f"Move or add axes, or make another layer."
             )
         if self.dtype is None:
             common_dtype("inputs", inputs, "kernel", self.kernel[...])
-        return super().__call__(inputs, out_sharding)
-
-
-def axis_sizes(name: str, sizes: Any) -> tuple[int, ...]:
-    """Pixels along each spatial axis; an int is one axis."""
-    listed = as_listed(hashable(sizes))
-    also = ", or one for each spatial axis"
-    checked = tuple(
-        check_int(name, n, min=1, hint=also) for n in ((sizes,) if listed is None else listed)
-    )
-    if not checked:
-        raise ValueError(f"`{name}` must have at least one spatial axis. {received(name, sizes)}")
-    return checked
-
-
-def _per_axis(name: str, value: Any, rank: int) -> tuple[int, ...]:
-    """As `nnx.Conv` takes them: None is 1."""
-    return per_axis(name, 1 if value is None else hashable(value), rank)
+        if not channels_first:
+            return super().__call__(inputs, out_sharding)
+        if out_sharding is not None:
+            raise ValueError(
+                f"`out_sharding` must be None where `layout` puts channels first. "
+                f"{received('out_sharding', out_sharding)}"
+            )
+        return jnp.moveaxis(super().__call__(jnp.moveaxis(inputs, -rank - 1, -1)), -1, -rank - 1)
 
 
 def _padding(padding: Any, rank: int) -> Any:
-    """What `nnx.Conv` takes, from whatever `jconv.conv` takes, or a border that Flax adds."""
+    """Return the padding in a form that `nnx.Conv` takes, checked."""
     if isinstance(padding, str):
         names = (*PADDINGS, *FLAX_BORDERS)
         if padding.upper() not in names:
@@ -153,54 +197,34 @@ def _padding(padding: Any, rank: int) -> Any:
     return padding.upper() if isinstance(padding, str) else list(pads)
 
 
-def _groups(groups: Any, in_features: int, out_features: int) -> int:
-    count = check_int("feature_group_count", groups, min=1)
-    for name, channels in (("in_features", in_features), ("out_features", out_features)):
-        if channels % count:
-            raise ValueError(
-                f"`feature_group_count` must divide `{name}`. Received: "
-                f"feature_group_count={count} with {name}={channels}. Change one of them."
-            )
-    return count
-
-
-def _check_numerics(rngs: Any, options: dict[str, Any]) -> None:
-    """Whatever would fail inside of Flax or JAX."""
-    if not hasattr(rngs, "params"):
-        raise ValueError(f"`rngs` must be `nnx.Rngs(seed)`. {received('rngs', rngs)}")
-    resolve_precision(hashable(options.get("precision")))
-    kinds = {"dtype": jnp.inexact, "param_dtype": jnp.inexact, "preferred_element_type": jnp.number}
-    for name, kind in kinds.items():
-        given = options.get(name)
-        if given is None and (name != "param_dtype" or name not in options):
-            continue
-        try:
-            known = given is not None and jnp.issubdtype(jnp.dtype(given), kind)
-        except (TypeError, ValueError):
-            known = False
-        if not known:
-            raise ValueError(
-                f"`{name}` must be a dtype of {'floats' if kind is jnp.inexact else 'numbers'}, "
-                f"such as jnp.float32. {received(name, given)}"
-            )
-    for name in ("kernel_init", "bias_init", "promote_dtype"):
-        if name in options and not callable(options[name]):
-            raise ValueError(
-                f"`{name}` must be a function, such as those of `jax.nn.initializers`. "
-                f"{received(name, options[name])}"
-            )
-    if not isinstance(options.get("use_bias", True), bool):
+def _injected(function: Any, convolution: ConvGeneralDilated) -> Any:
+    """Return another convolution for the layer, which excludes the options of jconv's."""
+    if not callable(function):
         raise ValueError(
-            f"`use_bias` must be True or False. {received('use_bias', options['use_bias'])}"
+            f"`conv_general_dilated` must be a function with the signature of "
+            f"`lax.conv_general_dilated`. {received('conv_general_dilated', function)}"
         )
+    if convolution != ConvGeneralDilated():
+        raise ValueError(
+            f"`conv_general_dilated` must be left out where `algorithm`, `padding_mode`, `flip` or "
+            f"`tolerance` is given: they are options of jconv's convolution. "
+            f"Received: {function!r} with {convolution!r}."
+        )
+    return function
 
 
 @dataclass(frozen=True)
-class _Convolution:
-    """What `nnx.Conv` calls in place of `lax.conv_general_dilated`; equal where its fields are."""
+class ConvGeneralDilated:
+    """`jconv.conv` with the signature by which `nnx.Conv` calls its convolution.
 
-    algorithm: str | Algorithm | Plan
-    padding_mode: str
+    Instances with equal options are equal, so that equal layers have equal graphs and `jit`
+    compiles them once.
+    """
+
+    algorithm: str | Algorithm | Plan = "auto"
+    padding_mode: str = "zeros"
+    flip: bool = False
+    tolerance: float | None = None
 
     def __post_init__(self):
         make_plan(self.algorithm)
@@ -217,10 +241,11 @@ class _Convolution:
         rhs_dilation,
         dimension_numbers,
         feature_group_count,
+        precision=None,
+        preferred_element_type=None,
         out_sharding=None,
-        **numerics,
     ) -> jax.Array:
-        try:
+        with errors_in_flax_names(x="inputs"):
             y = conv(
                 x,
                 kernel,
@@ -229,120 +254,12 @@ class _Convolution:
                 dilation=rhs_dilation,
                 input_dilation=lhs_dilation,
                 groups=feature_group_count,
-                layout=dimension_numbers,
-                algorithm=self.algorithm,
                 padding_mode=self.padding_mode,
-                **numerics,
+                layout=dimension_numbers,
+                flip=self.flip,
+                precision=precision,
+                preferred_element_type=preferred_element_type,
+                algorithm=self.algorithm,
+                tolerance=self.tolerance,
             )
-        except ValueError as error:
-            error.args = (rename_arguments(error, FLAX_NAMES),)
-            raise
         return y if out_sharding is None else resharded(y, out_sharding)
-
-
-class DepthwiseConv(Conv):
-    """Gives every channel `multiplier` kernels of its own: `(n, *space, c)` to `c * multiplier`.
-
-    Args:
-      in_features: channels.
-      kernel_size: pixels of the kernels, one for each spatial axis.
-      strides: pixels between neighbouring outputs.
-      multiplier: kernels a channel.
-      rngs: draws the initial kernels.
-      **options: as in `Conv`.
-    """
-
-    def __init__(
-        self,
-        in_features: int,
-        kernel_size: int | Sequence[int],
-        strides: int | Sequence[int] | None = 1,
-        *,
-        multiplier: int = 1,
-        rngs: nnx.Rngs,
-        **options,
-    ):
-        in_features = check_int("in_features", in_features, min=1)
-        multiplier = check_int("multiplier", multiplier, min=1)
-        super().__init__(
-            in_features,
-            in_features * multiplier,
-            kernel_size,
-            strides,
-            feature_group_count=in_features,
-            rngs=rngs,
-            **options,
-        )
-
-
-OF_BOTH_PASSES = (
-    "dtype",
-    "param_dtype",
-    "precision",
-    "preferred_element_type",
-    "promote_dtype",
-    "kernel_init",
-    "kernel_metadata",
-)
-
-
-class SeparableConv(nnx.Module):
-    """Filters each channel by itself, then mixes the channels pixel by pixel.
-
-    With a multiplier of 1 it has `1/out + 1/k^2` of the kernel and of the multiply-adds of a
-    dense `k x k` convolution. One bias, after the mixing.
-
-    Args:
-      in_features: input channels.
-      out_features: output channels.
-      kernel_size: pixels of the depthwise kernels, one for each spatial axis.
-      strides: pixels between neighbouring outputs.
-      multiplier: kernels a channel before mixing.
-      use_bias: whether to add a bias to the output.
-      algorithm: how both passes convolve.
-      rngs: draws the initial kernels.
-      **options: as in `Conv`; dtypes, precision and the kernels' initialisation are those of
-        both passes, the bias's of the second, and all others of the first.
-
-    Reference: Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions" (2017).
-    """
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        kernel_size: int | Sequence[int],
-        strides: int | Sequence[int] | None = 1,
-        *,
-        multiplier: int = 1,
-        use_bias: bool = True,
-        algorithm: str | Algorithm | Plan = "auto",
-        rngs: nnx.Rngs,
-        **options,
-    ):
-        check_int("out_features", out_features, min=1)
-        both: dict[str, Any] = {name: options[name] for name in OF_BOTH_PASSES if name in options}
-        bias = {n: options.pop(n) for n in ("bias_init", "bias_metadata") if n in options}
-        self.depthwise = DepthwiseConv(
-            in_features,
-            kernel_size,
-            strides,
-            multiplier=multiplier,
-            use_bias=False,
-            algorithm=algorithm,
-            rngs=rngs,
-            **options,
-        )
-        self.pointwise = Conv(
-            self.depthwise.out_features,
-            out_features,
-            (1,) * len(self.depthwise.kernel_size),
-            use_bias=use_bias,
-            algorithm=algorithm,
-            rngs=rngs,
-            **both,
-            **bias,
-        )
-
-    def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
-        return self.pointwise(self.depthwise(x))

@@ -1,44 +1,71 @@
 """The block of ConvNeXt and InceptionNeXt: mix space, normalise, mix channels twice, add."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
+from flax.nnx.nn.linear import default_bias_init, default_kernel_init
 from jaxtyping import Array, Float
+
+from jconv.nn.layer_arguments import flax_names
 
 
 class MetaNeXtBlock(nnx.Module):
-    """`x + scale * narrow(activation(widen(norm(mix(x)))))`: the shape `(n, h, w, c)` stays.
+    """`x + scale * narrow(gelu(widen(norm(mixer(x)))))`: `(n, h, w, c)` to the same shape.
 
     Args:
-      features: channels, in and out.
-      mixer: the layer that mixes space.
-      norm: the normalisation.
-      expansion: by how much the channels are widened between the two 1x1 products.
-      layer_scale: what the learned scale of each channel starts with.
-      drop: share of images for which nothing is added, while training.
-      rngs: draws the initial kernels.
+      in_features: channels of input and output.
+      mixer: layer that mixes space.
+      norm: normalisation.
+      expansion: factor by which the channels are widened between the two 1x1 products.
+      layer_scale: initial value of the learned scale of each channel.
+      drop_path_rate: share of the images for which nothing is added, while training.
+      dtype: dtype of the 1x1 products; None to infer it from inputs and parameters.
+      param_dtype: dtype of the parameters.
+      precision: precision of the 1x1 products.
+      kernel_init: initializer of their kernels.
+      bias_init: initializer of their biases.
+      rngs: random streams for the initial parameters and for dropping.
 
     Reference: Liu et al., "A ConvNet for the 2020s" (2022); Yu et al., "InceptionNeXt" (2023).
     """
 
+    @flax_names
     def __init__(
         self,
-        features: int,
+        in_features: int,
         mixer: Callable,
         norm: nnx.Module,
         *,
         expansion: int = 4,
         layer_scale: float = 1e-6,
-        drop: float = 0.0,
+        drop_path_rate: float = 0.0,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        precision: Any = None,
+        kernel_init: nnx.Initializer = default_kernel_init,
+        bias_init: nnx.Initializer = default_bias_init,
         rngs: nnx.Rngs,
     ):
+        options: dict[str, Any] = dict(
+            dtype=dtype,
+            param_dtype=param_dtype,
+            precision=precision,
+            kernel_init=kernel_init,
+            bias_init=bias_init,
+            rngs=rngs,
+        )
         self.mixer = mixer
         self.norm = norm
-        self.widen = nnx.Linear(features, expansion * features, rngs=rngs)
-        self.narrow = nnx.Linear(expansion * features, features, rngs=rngs)
-        self.scale = nnx.Param(jnp.full(features, layer_scale))
-        self.drop = nnx.Dropout(drop, broadcast_dims=(1, 2, 3), rngs=rngs if drop else None)
+        self.widen = nnx.Linear(in_features, expansion * in_features, **options)
+        self.narrow = nnx.Linear(expansion * in_features, in_features, **options)
+        self.scale = nnx.Param(jnp.full(in_features, layer_scale, param_dtype))
+        self.drop = nnx.Dropout(
+            drop_path_rate, broadcast_dims=(1, 2, 3), rngs=rngs if drop_path_rate else None
+        )
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
         y = self.norm(self.mixer(x))

@@ -1,4 +1,4 @@
-"""Local response normalisation: channels held down by their neighbours."""
+"""Local response normalisation: each channel divided by the energy of its neighbours."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -8,17 +8,17 @@ from jconv._core.validation import check_int
 
 
 class LocalResponseNorm(nnx.Module):
-    """Divides by `(k + alpha * mean of squares over neighbouring channels) ** beta`.
+    """Division by `(k + alpha * mean of squares over neighbouring channels) ** beta`.
 
     Args:
-      size: channels in the neighbourhood, the channel itself in the middle; beyond the first and
-        the last there are zeros, which count in the mean.
+      size: number of channels in the neighbourhood, centred on the channel itself. Beyond the first
+        and the last channel there are zeros, which count in the mean.
       alpha: weight of the squares.
       beta: exponent.
-      k: added to the squares.
+      k: number added to the squares.
 
     Reference: Krizhevsky, Sutskever & Hinton, "ImageNet Classification with Deep Convolutional
-    Neural Networks" (2012), section 3.3; with the mean for the sum, as in Caffe and PyTorch.
+    Neural Networks" (2012), section 3.3; with a mean in place of the sum, as in Caffe and PyTorch.
     """
 
     def __init__(self, size: int = 5, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):

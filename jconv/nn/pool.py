@@ -1,4 +1,6 @@
-"""Layers without parameters that bring space down: pooling and flattening."""
+"""Layers without parameters that reduce the spatial axes: pooling and flattening."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,150 +10,179 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Num
 
-from jconv._core.validation import as_array, hashable, per_axis, rename_arguments
+from jconv._core.validation import as_array, hashable, per_axis
 from jconv.functional.pooling import avg_pool, lp_pool, max_pool
-from jconv.nn.conv import axis_sizes
+from jconv.nn.layer_arguments import (
+    axis_sizes,
+    errors_in_flax_names,
+    flax_names,
+    is_channels_first,
+    over_batch_axes,
+)
 
 
 class _Pool(nnx.Module):
-    """What all poolings share: `(n, *space, c)` to `(n, *output, c)`; any batch axes, or none.
+    """Base of the pooling layers: `(*batch, *space, c)` to `(*batch, *output, c)`.
 
     Args:
-      window: pixels of the window, one for each spatial axis; an int is one axis.
-      strides: pixels between neighbouring windows; those of the window if None.
-      padding: `"VALID"`, `"SAME"`, pairs, or what else `jconv.conv` takes.
-      dilation: pixels between neighbouring pixels of a window.
-      ceil: let the last window reach beyond the padding; see `jconv.avg_pool`.
+      window_shape: pixels of the window along each spatial axis; an int is one axis.
+      strides: pixels between neighbouring windows; the window's shape if None.
+      padding: `"VALID"`, `"SAME"`, pairs, or whatever else `jconv.conv` takes.
+      window_dilation: pixels between neighbouring pixels of a window.
+      ceil_mode: whether the last window may extend beyond the padding; see `jconv.avg_pool`.
+      layout: None for channels last, or a name such as `"NCHW"`.
 
     Raises:
-      ValueError: for a window or strides that are no positive ints; when called, as
+      ValueError: if the window or the strides are not positive ints; when called, as
         `jconv.avg_pool`.
     """
 
     def __init__(
         self,
-        window: int | Sequence[int],
-        strides: int | Sequence[int] | None = None,
-        padding: Any = "VALID",
-        *,
-        dilation: int | Sequence[int] = 1,
-        ceil: bool = False,
+        window_shape: int | Sequence[int],
+        strides: int | Sequence[int] | None,
+        padding: Any,
+        window_dilation: int | Sequence[int],
+        ceil_mode: bool,
+        layout: str | None,
     ):
-        self.window = axis_sizes("window", window)
+        self.window_shape = axis_sizes("window_shape", window_shape)
+        rank = len(self.window_shape)
         self.strides = per_axis(
-            "strides", self.window if strides is None else hashable(strides), len(self.window)
+            "strides", self.window_shape if strides is None else hashable(strides), rank
         )
+        self.window_dilation = per_axis("window_dilation", hashable(window_dilation), rank)
         self.padding = hashable(padding)
-        self.dilation = hashable(dilation)
-        self.ceil = ceil
+        self.ceil_mode = ceil_mode
+        is_channels_first(layout, rank)
+        self.layout = layout
 
-    def _pooled(self, pool: Callable, x, **options):
-        x, rank = as_array("x", x), len(self.window)
-        if x.ndim <= rank:
-            raise ValueError(
-                f"`x` must end in {rank} axes of space and one of channels, as `window` says. "
-                f"Received: x.shape={x.shape}. Add axes, or make another layer."
-            )
-        batch, image = x.shape[: -rank - 1], x.shape[-rank - 1 :]
-        try:
-            y = pool(
-                x.reshape(math.prod(batch), *image),
-                self.window,
-                stride=self.strides,
-                padding=self.padding,
-                dilation=self.dilation,
-                ceil_mode=self.ceil,
-                **options,
-            )
-        except ValueError as error:
-            error.args = (rename_arguments(error, {"window_shape": "window", "stride": "strides"}),)
-            raise
-        return y.reshape(*batch, *y.shape[1:])
+    def _pool(self, function: Callable, x, **options):
+        """Apply a pooling function to every window of `x`."""
+
+        def pool(x):
+            with errors_in_flax_names(dilation="window_dilation"):
+                return function(
+                    x,
+                    self.window_shape,
+                    stride=self.strides,
+                    padding=self.padding,
+                    dilation=self.window_dilation,
+                    ceil_mode=self.ceil_mode,
+                    **options,
+                )
+
+        return over_batch_axes(
+            "x", pool, as_array("x", x), len(self.window_shape), layout=self.layout
+        )
 
 
 class MaxPool(_Pool):
-    """Keeps the largest value of each window: `(n, *space, c)` to `(n, *space / strides, c)`.
+    """Maximum of each window: `(*batch, *space, c)` to `(*batch, *output, c)`.
 
     Args:
-      window: pixels of the window, one for each spatial axis; an int is one axis.
-      strides: pixels between neighbouring windows; those of the window if None.
-      padding: `"VALID"`, `"SAME"`, pairs, or what else `jconv.conv` takes.
-      dilation: pixels between neighbouring pixels of a window.
-      ceil: let the last window reach beyond the padding; see `jconv.max_pool`.
+      window_shape: pixels of the window along each spatial axis; an int is one axis.
+      strides: pixels between neighbouring windows; the window's shape if None.
+      padding: `"VALID"`, `"SAME"`, pairs, or whatever else `jconv.conv` takes.
+      window_dilation: pixels between neighbouring pixels of a window.
+      ceil_mode: whether the last window may extend beyond the padding; see `jconv.max_pool`.
+      return_indices: whether to return the pair (maxima, indices); see `jconv.max_pool`.
+      layout: None for channels last, or a name such as `"NCHW"`.
     """
 
-    def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
-        return self._pooled(max_pool, x)
-
-
-class AvgPool(_Pool):
-    """Averages each window: `(n, *space, c)` to `(n, *space / strides, c)`.
-
-    Args:
-      window: pixels of the window, one for each spatial axis; an int is one axis.
-      strides: pixels between neighbouring windows; those of the window if None.
-      padding: as in `MaxPool`.
-      dilation: pixels between neighbouring pixels of a window.
-      ceil: let the last window reach beyond the padding; see `jconv.avg_pool`.
-      count_include_pad: divide by the pixels of the window and its padding, not by its pixels
-        alone. Unlike Flax and torch this starts as False.
-    """
-
+    @flax_names
     def __init__(
         self,
-        window: int | Sequence[int],
+        window_shape: int | Sequence[int],
         strides: int | Sequence[int] | None = None,
         padding: Any = "VALID",
         *,
-        dilation: int | Sequence[int] = 1,
-        ceil: bool = False,
-        count_include_pad: bool = False,
+        window_dilation: int | Sequence[int] = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+        layout: str | None = None,
     ):
-        super().__init__(window, strides, padding, dilation=dilation, ceil=ceil)
+        super().__init__(window_shape, strides, padding, window_dilation, ceil_mode, layout)
+        self.return_indices = return_indices
+
+    def __call__(self, x: Num[Array, ...]) -> Any:
+        return self._pool(max_pool, x, return_indices=self.return_indices)
+
+
+class AvgPool(_Pool):
+    """Mean of each window: `(*batch, *space, c)` to `(*batch, *output, c)`.
+
+    Args:
+      window_shape: pixels of the window along each spatial axis; an int is one axis.
+      strides: pixels between neighbouring windows; the window's shape if None.
+      padding: as in `MaxPool`.
+      window_dilation: pixels between neighbouring pixels of a window.
+      ceil_mode: whether the last window may extend beyond the padding; see `jconv.avg_pool`.
+      count_include_pad: whether to divide by the size of the window including its padding, or
+        else by the number of pixels of the input in it.
+      layout: None for channels last, or a name such as `"NCHW"`.
+    """
+
+    @flax_names
+    def __init__(
+        self,
+        window_shape: int | Sequence[int],
+        strides: int | Sequence[int] | None = None,
+        padding: Any = "VALID",
+        *,
+        window_dilation: int | Sequence[int] = 1,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        layout: str | None = None,
+    ):
+        super().__init__(window_shape, strides, padding, window_dilation, ceil_mode, layout)
         self.count_include_pad = count_include_pad
 
-    def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
-        return self._pooled(avg_pool, x, count_include_pad=self.count_include_pad)
+    def __call__(self, x: Num[Array, ...]) -> Num[Array, ...]:
+        return self._pool(avg_pool, x, count_include_pad=self.count_include_pad)
 
 
 class LpPool(_Pool):
-    """Takes the p-norm of each window: `(n, *space, c)` to `(n, *space / strides, c)`.
+    """p-norm of each window: `(*batch, *space, c)` to `(*batch, *output, c)`.
 
     Args:
-      window: pixels of the window, one for each spatial axis; an int is one axis.
-      strides: pixels between neighbouring windows; those of the window if None.
+      window_shape: pixels of the window along each spatial axis; an int is one axis.
+      strides: pixels between neighbouring windows; the window's shape if None.
       padding: as in `MaxPool`.
-      p: at least 1.
-      dilation: pixels between neighbouring pixels of a window.
-      ceil: let the last window reach beyond the padding; see `jconv.lp_pool`.
+      p: exponent of the norm, at least 1.
+      window_dilation: pixels between neighbouring pixels of a window.
+      ceil_mode: whether the last window may extend beyond the padding; see `jconv.lp_pool`.
+      layout: None for channels last, or a name such as `"NCHW"`.
     """
 
+    @flax_names
     def __init__(
         self,
-        window: int | Sequence[int],
+        window_shape: int | Sequence[int],
         strides: int | Sequence[int] | None = None,
         padding: Any = "VALID",
         *,
         p: float = 2,
-        dilation: int | Sequence[int] = 1,
-        ceil: bool = False,
+        window_dilation: int | Sequence[int] = 1,
+        ceil_mode: bool = False,
+        layout: str | None = None,
     ):
-        super().__init__(window, strides, padding, dilation=dilation, ceil=ceil)
+        super().__init__(window_shape, strides, padding, window_dilation, ceil_mode, layout)
         self.p = p
 
-    def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
-        return self._pooled(lp_pool, x, p=self.p)
+    def __call__(self, x: Num[Array, ...]) -> Num[Array, ...]:
+        return self._pool(lp_pool, x, p=self.p)
 
 
 class GlobalAveragePool(nnx.Module):
-    """Averages over all of space: `(n, *space, c)` to `(n, c)`."""
+    """Mean over all spatial axes: `(n, *space, c)` to `(n, c)`."""
 
     def __call__(self, x: Num[Array, "n *space c"]) -> Num[Array, "n c"]:
         return jnp.mean(x, axis=range(1, x.ndim - 1))
 
 
 class Flatten(nnx.Module):
-    """Lays everything but the batch out in one axis: `(n, *space, c)` to `(n, space * c)`."""
+    """Flattening of all axes but the batch: `(n, *space, c)` to `(n, space * c)`."""
 
-    def __call__(self, x: Num[Array, "n *rest"]) -> Num[Array, "n features"]:
+    def __call__(self, x: Num[Array, n * rest]) -> Num[Array, "n features"]:
         return x.reshape(x.shape[0], math.prod(x.shape[1:]))

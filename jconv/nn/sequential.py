@@ -1,33 +1,29 @@
-"""A container: layers one after another."""
+"""A container that applies layers one after another."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from flax import nnx
 
 
 class Sequential(nnx.Sequential):
-    """Calls a list of layers in turn, each on the output of the one before.
+    """Layers applied one after another, each to the output of the previous one.
 
     Args:
-      layers: modules or functions, in one list.
+      *layers: modules or functions, one by one as in `flax.nnx.Sequential`, or in a single list.
 
     Raises:
-      ValueError: for layers passed one by one, or things that cannot be called.
+      ValueError: if something is not a module or a function.
     """
 
-    def __init__(self, layers: Sequence[Callable], *more):
-        if more or not isinstance(layers, Sequence | nnx.List):
-            given = (layers, *more)
-            names = ", ".join(type(layer).__name__ for layer in given)
-            raise ValueError(
-                f"`layers` must be one list of layers. Received: {len(given)} "
-                f"{'argument' if len(given) == 1 else 'arguments'} ({names}) one by one. "
-                f"Put them into a list: Sequential([{names}])."
-            )
-        for place, layer in enumerate(layers):
+    def __init__(self, *layers: Callable | Sequence[Callable]):
+        listed: Any = layers
+        if len(layers) == 1 and isinstance(layers[0], Sequence | nnx.List):
+            listed = layers[0]
+        for position, layer in enumerate(listed):
             if not callable(layer):
                 raise ValueError(
-                    f"`layers` must hold modules or functions. "
-                    f"Received: {layer!r} at place {place}."
+                    f"`layers` must be modules or functions, one by one or in a single list. "
+                    f"Received: {layer!r} at position {position}."
                 )
-        super().__init__(*layers)
+        super().__init__(*listed)

@@ -1,34 +1,49 @@
 """The block of Xception: separable convolutions, and a shortcut around them."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
 from flax import nnx
+from flax.nnx.nn.linear import default_kernel_init
 from jaxtyping import Array, Num
 
-from jconv.nn.conv import SeparableConv
+from jconv.algorithms import Algorithm
 from jconv.nn.conv_norm import ConvNorm
+from jconv.nn.layer_arguments import flax_names
 from jconv.nn.pool import MaxPool
+from jconv.nn.separable_conv import SeparableConv
 from jconv.nn.sequential import Sequential
+from jconv.selection.plan import Plan
 
 
 class XceptionBlock(nnx.Module):
-    """`(n, h, w, in)` to `(n, h / strides, w / strides, widths[-1])`.
+    """Separable convolutions with a shortcut: `(n, h, w, in)` to
+    `(n, h / strides, w / strides, widths[-1])`.
 
     Args:
-      in_features: input channels.
+      in_features: channels of the input.
       widths: output channels of each 3x3 separable convolution.
-      strides: of the pooling after them, and of the 1x1 shortcut, which is none where nothing
-        changes.
-      leading_activation: whether the first convolution sees the input through ReLU.
-      padding: of the pooling, `"SAME"` as in TensorFlow, or one pixel on every side.
-      epsilon: added to variances.
-      algorithm: how to convolve; see `jconv.ALGORITHMS`.
-      rngs: draws the initial kernels.
+      strides: strides of the pooling after the convolutions, and of the 1x1 shortcut. The shortcut
+        is the identity where strides are 1 and the channels stay the same.
+      leading_activation: whether ReLU is applied before the first convolution.
+      padding: padding of the pooling; `"SAME"` as in TensorFlow, or one pixel on every side.
+      epsilon: number added to variances.
+      momentum: momentum of the running statistics.
+      dtype: dtype of the computation.
+      param_dtype: dtype of the parameters.
+      precision: precision of the products.
+      kernel_init: initializer of the kernels.
+      algorithm: algorithm of the convolutions; see `jconv.ALGORITHMS`.
+      rngs: random streams for the initial parameters.
 
     Reference: Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions" (2017),
     figure 5.
     """
 
+    @flax_names
     def __init__(
         self,
         in_features: int,
@@ -36,35 +51,42 @@ class XceptionBlock(nnx.Module):
         strides: int = 1,
         *,
         leading_activation: bool = True,
-        padding="SAME",
+        padding: Any = "SAME",
         epsilon: float = 1e-3,
-        algorithm="auto",
+        momentum: float = 0.9,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        precision: Any = None,
+        kernel_init: nnx.Initializer = default_kernel_init,
+        algorithm: str | Algorithm | Plan = "auto",
         rngs: nnx.Rngs,
     ):
-        ins = (in_features, *widths)
-        separable = lambda a, b: SeparableConv(
-            a, b, (3, 3), use_bias=False, algorithm=algorithm, rngs=rngs
+        convolution: dict[str, Any] = dict(
+            dtype=dtype,
+            param_dtype=param_dtype,
+            precision=precision,
+            kernel_init=kernel_init,
+            algorithm=algorithm,
+            rngs=rngs,
         )
-        norm = lambda n: nnx.BatchNorm(n, epsilon=epsilon, momentum=0.9, rngs=rngs)
+        norm: dict[str, Any] = dict(epsilon=epsilon, momentum=momentum)
+        ins = (in_features, *widths)
         self.convs = nnx.List(
-            Sequential([separable(a, b), norm(b)]) for a, b in zip(ins, widths, strict=False)
+            Sequential(
+                [
+                    SeparableConv(a, b, (3, 3), use_bias=False, **convolution),
+                    nnx.BatchNorm(b, dtype=dtype, param_dtype=param_dtype, rngs=rngs, **norm),
+                ]
+            )
+            for a, b in zip(ins, widths, strict=False)
         )
         self.leading_activation = leading_activation
         self.pool = MaxPool((3, 3), strides, padding) if strides > 1 else None
-        self.shortcut = (
-            ConvNorm(
-                in_features,
-                widths[-1],
-                1,
-                strides,
-                activation=None,
-                epsilon=epsilon,
-                algorithm=algorithm,
-                rngs=rngs,
+        self.shortcut = None
+        if strides > 1 or in_features != widths[-1]:
+            self.shortcut = ConvNorm(
+                in_features, widths[-1], 1, strides, activation=None, **norm, **convolution
             )
-            if strides > 1 or in_features != widths[-1]
-            else None
-        )
 
     def __call__(self, x: Num[Array, "n h w ci"]) -> Num[Array, "n ho wo co"]:
         y = x

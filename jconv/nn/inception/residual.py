@@ -1,40 +1,81 @@
 """Inception modules whose output is added to their input.
 
 Reference: Szegedy et al., "Inception-v4, Inception-ResNet and the Impact of Residual Connections on
-Learning" (2016), figures 16 to 20 and 7, with the widths of the authors' own network.
+Learning" (2016), figures 16 to 20 and 7, with the widths of the authors' network.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
 from flax import nnx
+from flax.nnx.nn.linear import default_kernel_init
 from jaxtyping import Array, Num
 
+from jconv.algorithms import Algorithm
 from jconv.nn.branches import Parallel
 from jconv.nn.conv import Conv
-from jconv.nn.conv_norm import Activation, chain
-from jconv.nn.inception.v3 import pool_branch
+from jconv.nn.conv_norm import Activation, ConvNorm, chain
+from jconv.nn.inception.branch_block import BranchBlock, pool_branch
 from jconv.nn.pool import MaxPool
+from jconv.selection.plan import Plan
 
 
 class _Residual(nnx.Module):
-    """`activation(x + scale * mix(branches(x)))`: each branch a chain of `(width, size)`."""
+    """Base of the residual modules: `activation(x + scale * mix(branches(x)))`.
+
+    A subclass defines its channels, its branches as chains of `(width, size)`, and its scale.
+
+    Args:
+      scale: factor of what is added to the input; None for the published one.
+      activation: activation of the sum; None for none, as in the last module of the network.
+      norm: whether convolutions of the branches are followed by batch normalisation; see
+        `ConvNorm`, also for what follows.
+      epsilon: number added to variances.
+      momentum: momentum of the running statistics.
+      dtype: dtype of the computation.
+      param_dtype: dtype of the parameters.
+      precision: precision of the products.
+      kernel_init: initializer of the kernels.
+      algorithm: algorithm of the convolutions.
+      rngs: random streams for the initial parameters.
+    """
+
+    in_features: ClassVar[int]
+    chains: ClassVar[tuple[tuple[tuple, ...], ...]]
+    published_scale: ClassVar[float]
 
     def __init__(
         self,
-        in_features: int,
-        *branches: Sequence[tuple],
-        scale: float,
+        *,
+        scale: float | None = None,
         activation: Activation | None = nnx.relu,
-        **options,
+        norm: bool = True,
+        epsilon: float = 1e-3,
+        momentum: float = 0.9,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        precision: Any = None,
+        kernel_init: nnx.Initializer = default_kernel_init,
+        algorithm: str | Algorithm | Plan = "auto",
+        rngs: nnx.Rngs,
     ):
-        self.branches = Parallel([chain(in_features, *steps, **options) for steps in branches])
-        width = sum(steps[-1][0] for steps in branches)
-        both: dict[str, Any] = {
-            name: options[name] for name in ("algorithm", "rngs") if name in options
-        }
-        self.mix = Conv(width, in_features, (1, 1), **both)
-        self.scale = scale
+        shared: dict[str, Any] = dict(
+            dtype=dtype,
+            param_dtype=param_dtype,
+            precision=precision,
+            kernel_init=kernel_init,
+            algorithm=algorithm,
+            rngs=rngs,
+        )
+        unit = functools.partial(ConvNorm, norm=norm, epsilon=epsilon, momentum=momentum, **shared)
+        self.branches = Parallel([chain(unit, self.in_features, *steps) for steps in self.chains])
+        width = sum(steps[-1][0] for steps in self.chains)
+        self.mix = Conv(width, self.in_features, (1, 1), **shared)
+        self.scale = self.published_scale if scale is None else scale
         self.activation = activation
 
     def __call__(self, x: Num[Array, "n h w c"]) -> Num[Array, "n h w c"]:
@@ -42,96 +83,60 @@ class _Residual(nnx.Module):
         return y if self.activation is None else self.activation(y)
 
 
-class InceptionResNetStem(Parallel):
-    """The module before the residual ones: `(n, h, w, 192)` to `(n, h, w, 320)`.
+class InceptionResNetStem(BranchBlock):
+    """Module before the residual ones: `(n, h, w, 192)` to `(n, h, w, 320)`."""
 
-    Args:
-      **options: as in `ConvNorm`.
-    """
-
-    def __init__(self, **options):
-        super().__init__(
-            [
-                chain(192, (96, 1), **options),
-                chain(192, (48, 1), (64, 5), **options),
-                chain(192, (64, 1), (96, 3), (96, 3), **options),
-                pool_branch(192, 64, False, options),
-            ]
-        )
+    def _branches(self, unit: Callable[..., nnx.Module]) -> list[nnx.Module]:
+        return [
+            chain(unit, 192, (96, 1)),
+            chain(unit, 192, (48, 1), (64, 5)),
+            chain(unit, 192, (64, 1), (96, 3), (96, 3)),
+            pool_branch(unit, 192, 64, count_include_pad=False),
+        ]
 
 
 class InceptionResNetA(_Residual):
-    """Adds 1x1, 3x3 and two 3x3: `(n, h, w, 320)` to the same shape.
+    """Residual module of 1x1, 3x3 and two 3x3: `(n, h, w, 320)` to the same shape."""
 
-    Args:
-      scale: of what is added.
-      activation: applied to the sum; None for none.
-      **options: as in `ConvNorm`.
-    """
-
-    def __init__(self, *, scale: float = 0.17, **options):
-        double = ((32, 1), (48, 3), (64, 3))
-        super().__init__(320, ((32, 1),), ((32, 1), (32, 3)), double, scale=scale, **options)
+    in_features = 320
+    chains = (((32, 1),), ((32, 1), (32, 3)), ((32, 1), (48, 3), (64, 3)))
+    published_scale = 0.17
 
 
-class InceptionResNetReductionA(Parallel):
-    """Halves rows and columns: `(n, h, w, 320)` to `(n, h / 2, w / 2, 1088)`.
+class InceptionResNetReductionA(BranchBlock):
+    """Halving of rows and columns: `(n, h, w, 320)` to `(n, h / 2, w / 2, 1088)`."""
 
-    Args:
-      **options: as in `ConvNorm`.
-    """
-
-    def __init__(self, **options):
-        super().__init__(
-            [
-                chain(320, (384, 3, 2), **options),
-                chain(320, (256, 1), (256, 3), (384, 3, 2), **options),
-                MaxPool((3, 3), 2),
-            ]
-        )
+    def _branches(self, unit: Callable[..., nnx.Module]) -> list[nnx.Module]:
+        return [
+            chain(unit, 320, (384, 3, 2)),
+            chain(unit, 320, (256, 1), (256, 3), (384, 3, 2)),
+            MaxPool((3, 3), 2),
+        ]
 
 
 class InceptionResNetB(_Residual):
-    """Adds 1x1 and 7x7, one axis at a time: `(n, h, w, 1088)` to the same shape.
+    """Residual module of 1x1, and 1x7 with 7x1: `(n, h, w, 1088)` to the same shape."""
 
-    Args:
-      scale: of what is added.
-      activation: applied to the sum; None for none.
-      **options: as in `ConvNorm`.
-    """
-
-    def __init__(self, *, scale: float = 0.10, **options):
-        seven = ((128, 1), (160, (1, 7)), (192, (7, 1)))
-        super().__init__(1088, ((192, 1),), seven, scale=scale, **options)
+    in_features = 1088
+    chains = (((192, 1),), ((128, 1), (160, (1, 7)), (192, (7, 1))))
+    published_scale = 0.10
 
 
-class InceptionResNetReductionB(Parallel):
-    """Halves rows and columns: `(n, h, w, 1088)` to `(n, h / 2, w / 2, 2080)`.
+class InceptionResNetReductionB(BranchBlock):
+    """Halving of rows and columns: `(n, h, w, 1088)` to `(n, h / 2, w / 2, 2080)`."""
 
-    Args:
-      **options: as in `ConvNorm`.
-    """
-
-    def __init__(self, **options):
-        super().__init__(
-            [
-                chain(1088, (256, 1), (384, 3, 2), **options),
-                chain(1088, (256, 1), (288, 3, 2), **options),
-                chain(1088, (256, 1), (288, 3), (320, 3, 2), **options),
-                MaxPool((3, 3), 2),
-            ]
-        )
+    def _branches(self, unit: Callable[..., nnx.Module]) -> list[nnx.Module]:
+        return [
+            chain(unit, 1088, (256, 1), (384, 3, 2)),
+            chain(unit, 1088, (256, 1), (288, 3, 2)),
+            chain(unit, 1088, (256, 1), (288, 3), (320, 3, 2)),
+            MaxPool((3, 3), 2),
+        ]
 
 
 class InceptionResNetC(_Residual):
-    """Adds 1x1 and 3x3, one axis at a time: `(n, h, w, 2080)` to the same shape.
+    """Residual module of 1x1, and 1x3 with 3x1: `(n, h, w, 2080)` to the same shape."""
 
-    Args:
-      scale: of what is added.
-      activation: applied to the sum; None for none, as in the last of the network.
-      **options: as in `ConvNorm`.
-    """
-
-    def __init__(self, *, scale: float = 0.20, **options):
-        three = ((192, 1), (224, (1, 3)), (256, (3, 1)))
-        super().__init__(2080, ((192, 1),), three, scale=scale, **options)
+    in_features = 2080
+    chains = (((192, 1),), ((192, 1), (224, (1, 3)), (256, (3, 1))))
+    published_scale = 0.20
