@@ -51,7 +51,9 @@ class ParallelNet(nnx.Module):
             )
         self.blocks, self.pools = nnx.List(), nnx.List()
         for widths in blocks:
-            branches = [Branch(width=w, kernel_size=k) for k, w in widths.items()] if norm else widths
+            branches = (
+                [Branch(width=w, kernel_size=k) for k, w in widths.items()] if norm else widths
+            )
             self.blocks.append(
                 ParallelConv(channels, branches, norm=norm, algorithm=algorithm, rngs=rngs)
             )

@@ -1,7 +1,5 @@
 """The unit of published networks: convolution, batch normalisation, activation."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -91,9 +89,8 @@ class ConvNorm(nnx.Module):
             tolerance=tolerance,
             rngs=rngs,
         )
-        self.norm = None
-        if norm:
-            self.norm = nnx.BatchNorm(
+        self.norm = (
+            nnx.BatchNorm(
                 out_features,
                 epsilon=epsilon,
                 momentum=momentum,
@@ -101,6 +98,9 @@ class ConvNorm(nnx.Module):
                 param_dtype=param_dtype,
                 rngs=rngs,
             )
+            if norm
+            else None
+        )
         self.activation = activation
 
     def __call__(self, x: Num[Array, ...]) -> Num[Array, ...]:

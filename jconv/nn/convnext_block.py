@@ -1,7 +1,5 @@
 """The block of ConvNeXt and InceptionNeXt: mix space, normalise, mix channels twice, add."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

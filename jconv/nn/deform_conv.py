@@ -1,7 +1,5 @@
 """A convolution layer that learns the positions of its taps."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -141,11 +139,11 @@ class DeformConv(nnx.Module):
         )
         shape = (*self.kernel_size, in_features // groups, out_features)
         self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype), **kernel_metadata)
-        self.bias = None
-        if use_bias:
-            self.bias = nnx.Param(
-                bias_init(rngs.params(), (out_features,), param_dtype), **bias_metadata
-            )
+        self.bias = (
+            nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype), **bias_metadata)
+            if use_bias
+            else None
+        )
 
     def __call__(self, x: Float[Array, ...]) -> Float[Array, ...]:
         x = as_array("x", x)

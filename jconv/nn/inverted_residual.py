@@ -1,7 +1,5 @@
 """The block of MobileNetV2 and EfficientNet: widen, convolve each channel, narrow, add."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -79,9 +77,7 @@ class InvertedResidual(nnx.Module):
         )
         unit = functools.partial(ConvNorm, norm=norm, epsilon=epsilon, momentum=momentum, **shared)
         width = in_features * expansion
-        self.expand = None
-        if expansion != 1:
-            self.expand = unit(in_features, width, 1, activation=activation)
+        self.expand = unit(in_features, width, 1, activation=activation) if expansion != 1 else None
         self.depthwise = unit(
             width,
             width,
@@ -91,9 +87,9 @@ class InvertedResidual(nnx.Module):
             feature_group_count=width,
             activation=activation,
         )
-        self.squeeze_excite = None
-        if se_features is not None:
-            self.squeeze_excite = SqueezeExcite(width, se_features, **shared)
+        self.squeeze_excite = (
+            SqueezeExcite(width, se_features, **shared) if se_features is not None else None
+        )
         self.project = unit(width, out_features, 1, activation=None)
         unit_strides = set(per_axis("strides", strides, 2)) == {1}
         self.is_residual = unit_strides and in_features == out_features

@@ -1,7 +1,5 @@
 """A convolution layer with a separate kernel for every output position."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -128,11 +126,13 @@ class LocalConv(nnx.Module):
         self.kernel = nnx.Param(
             kernel_init(rngs.params(), (*output, *shape), param_dtype), **kernel_metadata
         )
-        self.bias = None
-        if use_bias:
-            self.bias = nnx.Param(
+        self.bias = (
+            nnx.Param(
                 bias_init(rngs.params(), (*output, out_features), param_dtype), **bias_metadata
             )
+            if use_bias
+            else None
+        )
 
     @property
     def geometry(self) -> Window:

@@ -1,7 +1,5 @@
 """Depthwise convolutions with several kernel sizes, each on a part of the channels."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

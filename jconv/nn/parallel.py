@@ -1,7 +1,5 @@
 """Parallel convolution: kernels of several sizes on the same input."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

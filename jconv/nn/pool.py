@@ -1,7 +1,5 @@
 """Layers without parameters that reduce the spatial axes: pooling and flattening."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any

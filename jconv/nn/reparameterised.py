@@ -3,8 +3,6 @@
 `jconv.structure.merge` makes that convolution.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -138,8 +136,8 @@ class NormPad(nnx.BatchNorm):
         param_dtype: Any = jnp.float32,
         use_bias: bool = True,
         use_scale: bool = True,
-        bias_init: nnx.Initializer = nnx.initializers.zeros_init(),
-        scale_init: nnx.Initializer = nnx.initializers.ones_init(),
+        bias_init: nnx.Initializer = nnx.initializers.zeros,
+        scale_init: nnx.Initializer = nnx.initializers.ones,
         axis_name: str | None = None,
         axis_index_groups: Any = None,
         use_fast_variance: bool = True,

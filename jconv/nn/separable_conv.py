@@ -1,7 +1,5 @@
 """The separable convolution layer: a depthwise convolution, then a 1x1 convolution."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any

@@ -1,7 +1,5 @@
 """Squeeze and excitation: each channel scaled by a function of all channels' averages."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax.numpy as jnp

@@ -1,7 +1,5 @@
 """The block of Xception: separable convolutions, and a shortcut around them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,11 +80,11 @@ class XceptionBlock(nnx.Module):
         )
         self.leading_activation = leading_activation
         self.pool = MaxPool((3, 3), strides, padding) if strides > 1 else None
-        self.shortcut = None
-        if strides > 1 or in_features != widths[-1]:
-            self.shortcut = ConvNorm(
-                in_features, widths[-1], 1, strides, activation=None, **norm, **convolution
-            )
+        self.shortcut = (
+            ConvNorm(in_features, widths[-1], 1, strides, activation=None, **norm, **convolution)
+            if strides > 1 or in_features != widths[-1]
+            else None
+        )
 
     def __call__(self, x: Num[Array, "n h w ci"]) -> Num[Array, "n ho wo co"]:
         y = x

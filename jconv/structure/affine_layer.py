@@ -131,6 +131,7 @@ def to_layer(layer: AffineLayer, algorithm) -> nnx.Module:
         precision=template.precision,
         preferred_element_type=template.preferred_element_type,
         algorithm=algorithm,
+        tolerance=getattr(template.conv_general_dilated, "tolerance", None),
         kernel_init=nnx.initializers.zeros,
         rngs=nnx.Rngs(0),
     )

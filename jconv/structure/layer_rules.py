@@ -104,7 +104,7 @@ def spatial_rank(module: nnx.Module) -> int:
         if isinstance(layer, nnx.Conv):
             return len(layer.kernel_size)
         if isinstance(layer, AvgPool):
-            return len(layer.window)
+            return len(layer.window_shape)
     return 2
 
 

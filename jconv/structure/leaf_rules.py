@@ -15,7 +15,8 @@ from jax import lax
 
 from jconv._core.geometry import Pads, dilated_size, resolve_padding
 from jconv.nn import AvgPool, NormPad
-from jconv.nn.conv import FLAX_BORDERS, _Convolution
+from jconv.nn.conv import FLAX_BORDERS, ConvGeneralDilated
+from jconv.nn.layer_arguments import is_channels_first
 from jconv.structure.affine import Affine, NotMergeable, identity, scale_and_shift
 from jconv.structure.affine_layer import AffineLayer, name_of
 from jconv.structure.dtypes import LayerDtypes
@@ -27,7 +28,7 @@ def conv(layer: nnx.Conv, rank: int) -> AffineLayer:
     rank = len(layer.kernel_size)
     dtypes = LayerDtypes.from_layer(layer, [layer.kernel, layer.bias])
     call = layer.conv_general_dilated
-    if call is not lax.conv_general_dilated and not isinstance(call, _Convolution):
+    if call is not lax.conv_general_dilated and not isinstance(call, ConvGeneralDilated):
         raise NotMergeable(
             f"its `conv_general_dilated` is {name_of(call)}, which is neither lax's nor jconv's"
         )
@@ -35,9 +36,12 @@ def conv(layer: nnx.Conv, rank: int) -> AffineLayer:
         raise NotMergeable("its kernel is complex")
     if set(_per_axis(layer.input_dilation, rank)) != {1}:
         raise NotMergeable("its input is dilated")
+    _check_channels_last(layer, rank)
     kernel = np.asarray(layer.kernel[...], np.float64)
     if layer.mask is not None:
         kernel = kernel * np.asarray(layer.mask)
+    if getattr(call, "flip", False):
+        kernel = np.flip(kernel, tuple(range(rank)))
     bias = np.zeros(layer.out_features) if layer.bias is None else layer.bias[...]
     stride = _per_axis(layer.strides, rank)
     dilation = _per_axis(layer.kernel_dilation, rank)
@@ -60,6 +64,12 @@ def conv(layer: nnx.Conv, rank: int) -> AffineLayer:
         padding_mode=mode,
     )
     return AffineLayer(affine, None, layer, dtypes)
+
+
+def _check_channels_last(layer: nnx.Module, rank: int) -> None:
+    """Check that the channels of a layer are last, as those of an affine map are."""
+    if is_channels_first(getattr(layer, "layout", None), rank):
+        raise NotMergeable("its channels come first")
 
 
 def _resolve_padding(padding, span: Sequence[int], stride: Sequence[int]) -> Pads | str:
@@ -105,15 +115,16 @@ def norm_pad(layer: NormPad, rank: int) -> AffineLayer:
 
 def avg_pool(layer: AvgPool, rank: int) -> AffineLayer:
     """Return an average pooling as an affine layer."""
-    rank = len(layer.window)
-    dilation = _per_axis(layer.dilation, rank)
-    span = tuple(map(dilated_size, layer.window, dilation))
-    if layer.ceil:
+    rank = len(layer.window_shape)
+    dilation = _per_axis(layer.window_dilation, rank)
+    span = tuple(map(dilated_size, layer.window_shape, dilation))
+    if layer.ceil_mode:
         raise NotMergeable("its last windows reach beyond the padding")
+    _check_channels_last(layer, rank)
     padding = _resolve_padding(layer.padding, span, layer.strides)
     if not layer.count_include_pad and (isinstance(padding, str) or any(map(any, padding))):
         raise NotMergeable("its averages at the border are over fewer pixels")
-    kernel = np.full((*layer.window, 1, 1), 1 / np.prod(layer.window))
+    kernel = np.full((*layer.window_shape, 1, 1), 1 / np.prod(layer.window_shape))
     affine = Affine.from_arrays(
         kernel, np.zeros(1), layer.strides, padding, dilation=dilation, per_channel=True
     )

@@ -200,7 +200,7 @@ def _relative_error(module: nnx.Module, x: jax.Array) -> float:
     if pools:
         dtypes.add(x.dtype)  # Pooling keeps the dtype of its input.
     # A bias, a scale, a shift, a mean, a variance and a sum of branches each round a few times.
-    others = sum(math.prod(pool.window) for pool in pools) + 12 * len(layers)
+    others = sum(math.prod(pool.window_shape) for pool in pools) + 12 * len(layers)
     return convs + others * max(map(unit_roundoff, dtypes))
 
 

@@ -42,7 +42,9 @@ def test_gradient_of_linear_convolutions_fills_the_theoretical_field():
 
 def test_field_of_branches_is_their_union():
     net = nn.ParallelConv(
-        3, [nn.Branch(width=2, kernel=1), nn.Branch(width=2, kernel=3, dilation=4)], rngs=rngs()
+        3,
+        [nn.Branch(width=2, kernel_size=1), nn.Branch(width=2, kernel_size=3, kernel_dilation=4)],
+        rngs=rngs(),
     )
     field = receptive_field(net, (21, 21, 3), "concatenate")
     assert field.size == (9, 9)
@@ -163,7 +165,7 @@ MIXING = {
 GLOBAL = {
     "squeeze and excite": lambda: nn.SqueezeExcite(3, 2, rngs=rngs()),
     "inverted residual with squeeze and excite": lambda: nn.InvertedResidual(
-        3, 3, squeezed=2, rngs=rngs()
+        3, 3, se_features=2, rngs=rngs()
     ),
     **{name: lambda f=function: WithFunction(f) for name, function in MIXING.items()},
 }

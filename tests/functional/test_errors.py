@@ -56,8 +56,8 @@ def layer_on(inputs, **options):
     return layer(**options)(inputs)
 
 
-def pool_on(x, window=(2, 2), **options):
-    return jconv.nn.MaxPool(window, **options)(x)
+def pool_on(x, window_shape=(2, 2), **options):
+    return jconv.nn.MaxPool(window_shape, **options)(x)
 
 
 CONV = [
@@ -280,7 +280,9 @@ BAD_CALLS = [
     (layer, dict(kernel_init=1), "`kernel_init` must be a function", "kernel_init=1"),
     (layer, dict(use_bias="no"), "`use_bias` must be True or False", "use_bias='no'"),
     (layer, dict(rngs=0), "`rngs` must be `nnx.Rngs(seed)`", "rngs=0"),
-    (layer, dict(conv_general_dilated=jnp.dot), "`conv_general_dilated` must not", "`algorithm`"),
+    (layer, dict(conv_general_dilated="fft"), "`conv_general_dilated` must be a function", "'fft'"),
+    (layer, dict(conv_general_dilated=jnp.dot, flip=True),
+     "`conv_general_dilated` must be left out where", "flip=True"),
     (layer_on, dict(inputs=X[..., :3]), "`inputs` must end in 2 axes of space", "(2, 6, 6, 3)"),
     (layer_on, dict(inputs=X[0, 0]), "`inputs` must end in 2 axes of space", "(6, 4)"),
     (layer_on, dict(inputs="photo.png"), "`inputs` must be an array of numbers", "str"),
@@ -296,11 +298,14 @@ BAD_CALLS = [
      "`in_features` must be an int of at least 1", "in_features=None"),
     (jconv.nn.SeparableConv, dict(in_features=4, out_features=0, kernel_size=3, rngs=nnx.Rngs(0)),
      "`out_features` must be an int of at least 1", "out_features=0"),
-    (jconv.nn.MaxPool, dict(window=(2, 0)), "`window` must be an int of at least 1", "window=0"),
-    (jconv.nn.MaxPool, dict(window=()), "`window` must have at least one", "window=()"),
-    (jconv.nn.AvgPool, dict(window=(2, 2), strides=(1,)), "the 2 spatial axes", "strides=(1,)"),
+    (jconv.nn.MaxPool, dict(window_shape=(2, 0)), "`window_shape` must be an int of at least 1",
+     "window_shape=0"),
+    (jconv.nn.MaxPool, dict(window_shape=()), "`window_shape` must have at least one",
+     "window_shape=()"),
+    (jconv.nn.AvgPool, dict(window_shape=(2, 2), strides=(1,)), "the 2 spatial axes",
+     "strides=(1,)"),
     (pool_on, dict(x=X[0, 0]), "`x` must end in 2 axes of space", "x.shape=(6, 4)"),
-    (pool_on, dict(x=X, window=(9, 9)), "`window` must fit", "window=(9, 9)"),
+    (pool_on, dict(x=X, window_shape=(9, 9)), "`window_shape` must fit", "window_shape=(9, 9)"),
     (pool_on, dict(x="photo.png"), "`x` must be an array of numbers", "str"),
     (jconv.Plan, dict(forward=None), "`forward` must be 'auto', one of", "forward=None"),
     (jconv.Plan, dict(kernel_gradient="fast"), "`kernel_gradient` must be 'auto'", "'fast'"),

@@ -24,10 +24,13 @@ def normed(*layers, channels=4, **options):
 
 BLOCKS = {
     "RepVGG": (lambda: nn.RepVGGBlock(4, 4, rngs=rngs()), (3, 3, 4, 4)),
-    "RepVGG strided": (lambda: nn.RepVGGBlock(4, 6, 2, groups=2, rngs=rngs()), (3, 3, 2, 6)),
+    "RepVGG strided": (
+        lambda: nn.RepVGGBlock(4, 6, 2, feature_group_count=2, rngs=rngs()),
+        (3, 3, 2, 6),
+    ),
     "diverse branches": (lambda: nn.DiverseBranchBlock(4, 4, rngs=rngs()), (3, 3, 4, 4)),
     "diverse branches 5": (
-        lambda: nn.DiverseBranchBlock(4, 6, 5, 2, groups=2, rngs=rngs()),
+        lambda: nn.DiverseBranchBlock(4, 6, 5, 2, feature_group_count=2, rngs=rngs()),
         (5, 5, 2, 6),
     ),
     "parallel 1x1, 3x3 and 5x5": (
@@ -37,7 +40,12 @@ BLOCKS = {
     "even kernels": (lambda: nn.ParallelConv(4, {1: 2, 2: 3, 4: 4}, rngs=rngs()), (4, 4, 4, 9)),
     "dilated": (
         lambda: nn.ParallelConv(
-            4, [nn.Branch(width=2, kernel=1), nn.Branch(width=3, kernel=3, dilation=2)], rngs=rngs()
+            4,
+            [
+                nn.Branch(width=2, kernel_size=1),
+                nn.Branch(width=3, kernel_size=3, kernel_dilation=2),
+            ],
+            rngs=rngs(),
         ),
         (3, 3, 4, 5),  # The taps are at every second pixel, so the merged kernel is dilated too.
     ),

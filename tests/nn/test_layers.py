@@ -19,7 +19,7 @@ def image(rng, *shape):
 
 
 def test_conv_norm_is_its_three_layers(rng):
-    layer = nn.ConvNorm(3, 4, 3, 2, padding="HALF", groups=1, activation=nnx.tanh, rngs=rngs())
+    layer = nn.ConvNorm(3, 4, 3, 2, padding="HALF", activation=nnx.tanh, rngs=rngs())
     layer.norm.mean.set_value(jnp.arange(4.0))
     layer.eval()
     x = image(rng, 2, 7, 7, 3)
@@ -107,72 +107,20 @@ def test_inception_depthwise_gives_away_no_more_than_there_is(ratio):
 
 
 def test_every_convolution_of_a_block_has_its_algorithm():
-    block = nn.InvertedResidual(4, 4, squeezed=2, algorithm="im2col", rngs=rngs())
+    block = nn.InvertedResidual(4, 4, se_features=2, algorithm="im2col", rngs=rngs())
     convs = [layer for _, layer in nnx.iter_modules(block) if isinstance(layer, nn.Conv)]
     assert {conv.conv_general_dilated.algorithm for conv in convs} == {"im2col"}
     assert len(convs) == 5
 
 
-@pytest.mark.parametrize("groups", [1, 2])
-def test_conv_transpose(groups, rng):
-    options = dict(padding="SAME", groups=groups)
-    layer = nn.ConvTranspose(4, 6, (3, 3), 2, **options, rngs=rngs())
-    layer.bias.set_value(jnp.arange(6.0))
-    x = image(rng, 2, 5, 4, 4)
-    expected = jconv.conv_transpose(x, layer.kernel[...], stride=2, **options) + np.arange(6)
-    assert layer.kernel.shape == (3, 3, 6 // groups, 4)
-    np.testing.assert_allclose(layer(x), expected, rtol=1e-6)
-    # The variance of an output is about that of an input, as it is for `Conv`.
-    wide = nn.ConvTranspose(256, 8, (3, 3), rngs=rngs())
-    assert np.var(wide.kernel[...]) == pytest.approx(1 / (9 * 256), rel=0.1)
-
-
-def test_conv_transpose_equals_flax(rng):
-    ours = nn.ConvTranspose(3, 4, (4, 4), 2, rngs=rngs())
-    theirs = nnx.ConvTranspose(3, 4, (4, 4), (2, 2), transpose_kernel=True, rngs=rngs())
-    theirs.kernel.set_value(ours.kernel[...])
-    x = image(rng, 2, 5, 5, 3)
-    np.testing.assert_allclose(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("mode", ["zeros", "circular", "reflect"])
-def test_local_conv(mode, rng):
-    layer = nn.LocalConv(3, 4, (3, 2), (6, 5), padding=1, padding_mode=mode, rngs=rngs())
-    x = image(rng, 2, 6, 5, 3)
-    assert layer.kernel.shape == (6, 6, 3, 2, 3, 4) and layer.bias.shape == (6, 6, 4)
-    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)],
-                    mode={"zeros": "constant", "circular": "wrap"}.get(mode, mode))  # fmt: skip
-    expected = jconv.conv_local(padded, layer.kernel[...], padding="VALID")
-    np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-5)
-    with pytest.raises(ValueError, match="as `input_size` says"):
-        layer(x[:, :-1])
-    with pytest.raises(ValueError, match="kernels are not shared"):
-        nn.LocalConv(3, 4, 3, 5, algorithm="fft", rngs=rngs())
-
-
-@pytest.mark.parametrize("mode", ["zeros", "replicate"])
-@pytest.mark.parametrize("modulated", [False, True])
-def test_deform_conv_starts_without_moving(modulated, mode, rng):
-    layer = nn.DeformConv(3, 4, (3, 3), modulated=modulated, padding_mode=mode, rngs=rngs())
-    x = image(rng, 2, 6, 5, 3)
-    expected = jconv.conv(x, layer.kernel[...], padding_mode=mode) * (0.5 if modulated else 1)
-    np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-5)
-    # Offsets that its convolution gives move the taps: here all of them, by one row.
-    bias = np.zeros(layer.offset.bias.shape, "float32").reshape(3, 3, -1)
-    bias[..., 0] = 1
-    layer.offset.bias.set_value(jnp.asarray(bias.ravel()))
-    moved = np.asarray(layer(x))[:, :-2]
-    np.testing.assert_allclose(moved, expected[:, 1:-1], rtol=1e-4, atol=1e-5)
-
-
 def test_branches_of_every_kind(rng):
     branches = [
-        nn.Branch(width=2, kernel=1),
-        nn.Branch(width=3, kernel=(3, 5), dilation=2),
-        nn.Branch(width=4, kernel=7, reduce=2, factorised=True),
+        nn.Branch(width=2, kernel_size=1),
+        nn.Branch(width=3, kernel_size=(3, 5), kernel_dilation=2),
+        nn.Branch(width=4, kernel_size=7, reduce=2, factorised=True),
         nn.Branch(width=5, depthwise=True),
-        nn.Branch(width=6, kernel=1, pool="max"),
-        nn.Branch(width=7, kernel=1, pool="average"),
+        nn.Branch(width=6, kernel_size=1, pool="max"),
+        nn.Branch(width=7, kernel_size=1, pool="average"),
     ]
     for norm in (False, True):
         block = nn.ParallelConv(3, branches, norm=norm, activation=nnx.gelu, rngs=rngs())
@@ -189,9 +137,9 @@ def test_branches_of_every_kind(rng):
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        (dict(width=0), "`width` must be an int of at least 1"),
-        (dict(width=2, reduce=0), "`reduce` must be an int of at least 1"),
-        (dict(width=2, kernel=0), "`kernel` must be an int of at least 1"),
+        (dict(width=0), "`width` must be a positive int"),
+        (dict(width=2, reduce=0), "`reduce` must be a positive int"),
+        (dict(width=2, kernel_size=0), "`kernel_size` must be an int of at least 1"),
         (dict(width=2, pool="median"), "`pool` must be None or one of"),
     ],
 )
@@ -222,7 +170,7 @@ def test_parallel_refuses():
         (lambda: nn.InceptionC(8, 4, rngs=rngs()), (9, 9, 8), (9, 9, 768)),
         (lambda: nn.InceptionD(8, rngs=rngs()), (9, 9, 8), (4, 4, 520)),
         (lambda: nn.InceptionE(8, rngs=rngs()), (9, 9, 8), (9, 9, 2048)),
-        (lambda: nn.InvertedResidual(8, 8, squeezed=2, rngs=rngs()), (9, 9, 8), (9, 9, 8)),
+        (lambda: nn.InvertedResidual(8, 8, se_features=2, rngs=rngs()), (9, 9, 8), (9, 9, 8)),
         (lambda: nn.InvertedResidual(8, 6, strides=2, rngs=rngs()), (9, 9, 8), (5, 5, 6)),
         (lambda: nn.XceptionBlock(8, (6, 6), 2, rngs=rngs()), (9, 9, 8), (5, 5, 6)),
         (lambda: nn.DiverseBranchBlock(8, 6, 5, 2, rngs=rngs()), (9, 9, 8), (5, 5, 6)),

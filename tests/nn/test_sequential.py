@@ -1,20 +1,21 @@
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import nnx
 
 import jconv
 
 
-def test_sequential_takes_one_list_of_layers():
+def test_sequential_takes_layers_one_by_one_or_in_a_list():
     layers = [jconv.nn.Flatten(), nnx.Linear(4, 2, rngs=nnx.Rngs(0))]
-    assert jconv.nn.Sequential(layers)(jnp.ones((3, 2, 2, 1))).shape == (3, 2)
-    with pytest.raises(ValueError, match=r"must be one list.*Sequential\(\[Flatten, Linear\]\)"):
-        jconv.nn.Sequential(*layers)
-    with pytest.raises(ValueError, match="must be one list"):
-        jconv.nn.Sequential(layers[0])
-    with pytest.raises(ValueError, match="must be one list.*2 arguments"):
+    x = jnp.ones((3, 2, 2, 1))
+    expected = nnx.Sequential(*layers)(x)
+    for model in (jconv.nn.Sequential(*layers), jconv.nn.Sequential(layers)):
+        np.testing.assert_array_equal(model(x), expected)
+    assert jconv.nn.Sequential(layers[0])(x).shape == (3, 4)
+    with pytest.raises(ValueError, match=r"one by one or in a single list.* at position 0"):
         jconv.nn.Sequential([layers[0]], [layers[1]])
-    with pytest.raises(ValueError, match="3 at place 1"):
+    with pytest.raises(ValueError, match="3 at position 1"):
         jconv.nn.Sequential([layers[0], 3])
 
 

@@ -128,7 +128,10 @@ CASES = {
     "it has no convolution": lambda: normed(nn.AvgPool((2, 2))),
     "joined by Stack": lambda: parallel_with_unknown_join(),
     "averages at the border": lambda: nn.Sequential(
-        [nn.AvgPool((3, 3), 1, "SAME"), nn.Conv(4, 2, (1, 1), rngs=rngs())]
+        [
+            nn.AvgPool((3, 3), 1, "SAME", count_include_pad=False),
+            nn.Conv(4, 2, (1, 1), rngs=rngs()),
+        ]
     ),
     "the function softmax is applied to each branch separately": lambda: nn.ParallelConv(
         4, {1: 2, 3: 2}, activation=nnx.softmax, rngs=rngs()

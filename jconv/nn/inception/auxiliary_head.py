@@ -4,8 +4,6 @@ References: Szegedy et al., "Going Deeper with Convolutions" (2015), section 5; 
 Inception Architecture for Computer Vision" (2015), section 4.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

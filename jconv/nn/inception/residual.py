@@ -4,8 +4,6 @@ Reference: Szegedy et al., "Inception-v4, Inception-ResNet and the Impact of Res
 Learning" (2016), figures 16 to 20 and 7, with the widths of the authors' network.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
