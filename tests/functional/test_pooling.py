@@ -11,7 +11,6 @@ from helpers.definition import pads_by_definition, per_axis, wide
 from jax.test_util import check_grads
 
 from jconv.functional.pooling import avg_pool, lp_pool, max_pool
-from jconv.nn.pool import AvgPool, LpPool, MaxPool
 
 
 def windows_by_definition(sizes, size, stride, padding, dilation, ceil_mode):
@@ -314,24 +313,6 @@ def test_strict_promotion():
             f = lambda x, pool=pool: pool(x, 3, padding=1, stride=2).sum()
             assert jax.grad(f)(x).dtype == jnp.bfloat16
         max_pool(x, 3, padding=1, return_indices=True)
-
-
-def test_layers_are_the_functions(rng):
-    x = rng.normal(size=(2, 3, 7, 6, 2)).astype("float32")
-    options = dict(padding=1, dilation=(1, 2), ceil_mode=True)
-    for layer, pool in (
-        (MaxPool((3, 2), (2, 2), **options), max_pool),
-        (AvgPool((3, 2), (2, 2), **options), avg_pool),
-        (LpPool((3, 2), (2, 2), **options), lp_pool),
-    ):
-        y = layer(x)
-        assert y.shape[:2] == (2, 3)
-        np.testing.assert_array_equal(y[1], pool(x[1], (3, 2), stride=2, **options))
-        np.testing.assert_array_equal(layer(x[1, 2]), y[1, 2])
-        assert layer(x[:0]).shape == (0, *y.shape[1:])
-    y = AvgPool((2, 2), padding="SAME", count_include_pad=True)(x[0])
-    np.testing.assert_array_equal(y, avg_pool(x[0], 2, padding="SAME", count_include_pad=True))
-    np.testing.assert_array_equal(LpPool((2, 2), p=3)(x[0]), lp_pool(x[0], 2, p=3))
 
 
 X = np.ones((2, 6, 5, 3), np.float32)

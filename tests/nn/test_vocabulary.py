@@ -151,22 +151,3 @@ def test_tolerance_reaches_the_convolution():
     assert layer.conv_general_dilated.tolerance == 1e-5
     with pytest.raises(ValueError, match="`tolerance` must be None or a positive number"):
         nn.Conv(4, 6, (3, 3), tolerance=-1, rngs=nnx.Rngs(0))(jnp.ones((1, 5, 5, 4)))
-
-
-def test_max_pool_with_indices_and_channels_first(rng):
-    x = rng.normal(size=(2, 3, 4, 6, 5)).astype("float32")
-    maxima, indices = nn.MaxPool((2, 2), return_indices=True)(x)
-    assert maxima.shape == indices.shape == (2, 3, 2, 3, 5)
-    flat = x.reshape(2, 3, 24, 5)
-    taken = np.take_along_axis(flat, np.asarray(indices).reshape(2, 3, 6, 5), axis=2)
-    np.testing.assert_array_equal(maxima.reshape(2, 3, 6, 5), taken)
-    y = nn.MaxPool((2, 2), layout="NCHW")(np.moveaxis(x, -1, -3))
-    np.testing.assert_array_equal(np.moveaxis(y, -3, -1), maxima)
-
-
-def test_average_pool_counts_the_padding_by_default():
-    x = jnp.ones((1, 3, 1))
-    y = nn.AvgPool(3, 1, "SAME")(x)
-    np.testing.assert_allclose(y, nnx.avg_pool(x, (3,), (1,), "SAME"))
-    np.testing.assert_allclose(y[0, :, 0], [2 / 3, 1, 2 / 3])
-    np.testing.assert_allclose(nn.AvgPool(3, 1, "SAME", count_include_pad=False)(x), x)
