@@ -103,7 +103,7 @@ class ConvNorm(nnx.Module):
         )
         self.activation = activation
 
-    def __call__(self, x: Num[Array, ...]) -> Num[Array, ...]:
+    def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
         y = self.conv(x)
         if self.norm is not None:
             y = self.norm(y)

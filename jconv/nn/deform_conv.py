@@ -145,7 +145,7 @@ class DeformConv(nnx.Module):
             else None
         )
 
-    def __call__(self, x: Float[Array, ...]) -> Float[Array, ...]:
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         x = as_array("x", x)
         rank = len(self.kernel_size)
         return over_batch_axes("x", self._convolve, x, rank, self.in_features, self.layout)

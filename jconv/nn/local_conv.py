@@ -148,7 +148,7 @@ class LocalConv(nnx.Module):
             input_dilation=self.input_dilation,
         )
 
-    def __call__(self, x: Num[Array, ...]) -> Num[Array, ...]:
+    def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
         x = as_array("x", x)
         rank = len(self.kernel_size)
         return over_batch_axes("x", self._convolve, x, rank, self.in_features, self.layout)

@@ -103,7 +103,7 @@ class MaxPool(_Pool):
         super().__init__(window_shape, strides, padding, window_dilation, ceil_mode, layout)
         self.return_indices = return_indices
 
-    def __call__(self, x: Num[Array, ...]) -> Any:
+    def __call__(self, x: Num[Array, "..."]) -> Any:
         return self._pool(max_pool, x, return_indices=self.return_indices)
 
 
@@ -136,7 +136,7 @@ class AvgPool(_Pool):
         super().__init__(window_shape, strides, padding, window_dilation, ceil_mode, layout)
         self.count_include_pad = count_include_pad
 
-    def __call__(self, x: Num[Array, ...]) -> Num[Array, ...]:
+    def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
         return self._pool(avg_pool, x, count_include_pad=self.count_include_pad)
 
 
@@ -168,7 +168,7 @@ class LpPool(_Pool):
         super().__init__(window_shape, strides, padding, window_dilation, ceil_mode, layout)
         self.p = p
 
-    def __call__(self, x: Num[Array, ...]) -> Num[Array, ...]:
+    def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
         return self._pool(lp_pool, x, p=self.p)
 
 
@@ -182,5 +182,5 @@ class GlobalAveragePool(nnx.Module):
 class Flatten(nnx.Module):
     """Flattening of all axes but the batch: `(n, *space, c)` to `(n, space * c)`."""
 
-    def __call__(self, x: Num[Array, n * rest]) -> Num[Array, "n features"]:
+    def __call__(self, x: Num[Array, "n *rest"]) -> Num[Array, "n features"]:
         return x.reshape(x.shape[0], math.prod(x.shape[1:]))

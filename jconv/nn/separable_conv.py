@@ -127,5 +127,5 @@ class SeparableConv(nnx.Module):
             **shared,
         )
 
-    def __call__(self, x: Num[Array, ...]) -> Num[Array, ...]:
+    def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
         return self.pointwise(self.depthwise(x))
