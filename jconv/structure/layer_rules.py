@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from flax import nnx
 
@@ -188,3 +189,32 @@ RULES: dict[type, Callable[..., AffineLayer]] = {
     InceptionDepthwise: _inception_depthwise,
     nnx.Sequential: _sequential,
 }
+
+
+def register_merge_rule(
+    layer_class: type[nnx.Module], to_known_layer: Callable[[Any], nnx.Module]
+) -> None:
+    """Register how layers of a class with a custom `__call__` are merged.
+
+    Args:
+      layer_class: a class of layers. It also stands for subclasses that inherit its `__call__`.
+      to_known_layer: a function that takes such a layer, in evaluation mode, and returns an equal
+        one that consists of layers with rules, such as `jconv.nn.Sequential([layer.conv,
+        layer.norm])`. A later rule for the same class replaces an earlier one.
+
+    Raises:
+      ValueError: if `layer_class` is not a class of Flax modules, or has a rule of jconv.
+    """
+    if not (isinstance(layer_class, type) and issubclass(layer_class, nnx.Module)):
+        raise ValueError(
+            f"`layer_class` must be a subclass of `nnx.Module`. Received: {layer_class!r}."
+        )
+    if layer_class in _BUILT_IN_CLASSES:
+        raise ValueError(
+            f"`layer_class` must not be a class that jconv merges already. "
+            f"Received: {layer_class.__name__}. Register a rule for a subclass instead."
+        )
+    RULES[layer_class] = lambda layer, rank: to_affine_layer(to_known_layer(layer), rank)
+
+
+_BUILT_IN_CLASSES = frozenset(RULES)

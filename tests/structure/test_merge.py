@@ -3,6 +3,7 @@
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -23,7 +24,7 @@ INPUT_SHAPES = {
 
 
 def normal(shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), "float32")
 
 
 def outputs(merged, x):

@@ -59,7 +59,7 @@ def test_error_bound_includes_terms_that_cancel():
     norm = net.layers[1]
     for variable, value in ((norm.mean, 1e5), (norm.bias, 1e5), (norm.var, 1.0)):
         variable.set_value(jnp.full(4, value))
-    x = np.random.default_rng(0).normal(size=SHAPE).astype("float32")
+    x = jnp.asarray(np.random.default_rng(0).normal(size=SHAPE), "float32")
     merged = merge(net)
     error = np.abs(merged(x) - merged.original(x)).max((0, 1, 2))
     assert error.max() > 1e-3
