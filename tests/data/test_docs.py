@@ -37,3 +37,9 @@ def test_configs_are_valid():
 def test_table_lists_every_kind():
     _, *listed = re.findall(r"^\| `(\w+)` \|", PAGE.read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(TypeAdapter(Data).json_schema()["discriminator"]["mapping"])
+
+
+def test_files_named_by_the_page_exist():
+    named = set(re.findall(r"`((?:jconv|tests)/[\w/]+\.py)`", PAGE.read_text()))
+    missing = {name for name in named if not (PAGE.parents[1] / name).exists()}
+    assert missing == {"jconv/data/stripes.py"}  # the page's example of a new file
