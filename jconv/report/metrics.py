@@ -55,7 +55,11 @@ def _is_standard_error(key: str, summary: Mapping[str, Any]) -> bool:
 
 def metric_label(key: str) -> str:
     """Return the name of a metric for readers."""
-    special = {"seconds": "time", "images_per_second": "images per second"}
+    special = {
+        "seconds": "time",
+        "images_per_second": "images per second",
+        "first_call_seconds": "first steps with compilation",
+    }
     return special.get(key, key.replace("_", " "))
 
 
