@@ -1,5 +1,6 @@
 import inspect
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -58,7 +59,7 @@ def test_dense_layers_take_features_in_the_order_of_torch(rng):
     _, _, flatten, dense, *_ = model.auxiliary[1].layers
     channels_first = x.transpose(0, 3, 1, 2).reshape(2, -1)
     expected = channels_first @ weights["aux2.fc1.weight"].T + weights["aux2.fc1.bias"]
-    np.testing.assert_allclose(dense(flatten(x)), expected, rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(dense(flatten(jnp.asarray(x))), expected, rtol=1e-4, atol=1e-2)
     converted = models.to_torch("googlenet", model)
     np.testing.assert_array_equal(converted["aux2.fc1.weight"], weights["aux2.fc1.weight"])
 
