@@ -20,7 +20,9 @@ def build_optimizer(config: c.TrainConfig) -> optax.GradientTransformation:
 
     Equal configs give the same object, so that their compiled steps can be shared.
     """
-    parts = config.optimizer, config.schedule, config.steps, config.accumulate, config.clip_norm
+    # The other schedules do not depend on the number of steps.
+    steps = config.steps if isinstance(config.schedule, c.OneCycle | c.Cosine) else 0
+    parts = config.optimizer, config.schedule, steps, config.accumulate, config.clip_norm
     return _optimizer(*parts)  # pyright: ignore  # frozen pydantic models are hashable
 
 

@@ -45,10 +45,10 @@ class ProgressBar:
 
     def show(self, step: int, metrics: Mapping[str, float]) -> None:
         """Move the bar to `step` and display the latest metrics."""
-        words = [f"loss {metrics['loss']:.4g}"]
+        parts = [f"loss {metrics['loss']:.4g}"]
         if "accuracy" in metrics:
-            words.append(f"accuracy {metrics['accuracy']:.1%}")
+            parts.append(f"accuracy {metrics['accuracy']:.1%}")
         if "kernel_error" in metrics:
-            words.append(f"kernel error {metrics['kernel_error']:.1e}")
-        words.append(f"{metrics['images_per_second']:,.0f} images/s")
-        self._progress.update(self._task, completed=step, metrics="  ".join(words))
+            parts.append(f"kernel error {metrics['kernel_error']:.1e}")
+        parts.append(f"{metrics['images_per_second']:,.0f} images/s")
+        self._progress.update(self._task, completed=step, metrics="  ".join(parts))

@@ -6,7 +6,7 @@ value, so one program serves every call of a run, and the results do not depend 
 are divided into calls.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
 from typing import Any
 
@@ -28,7 +28,7 @@ Metrics = dict[str, Float[Array, "..."]]
 Key = Shaped[Array, "..."]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainStep:
     """The constants of a run's steps, a static argument of the compiled functions.
 
@@ -80,14 +80,21 @@ class TrainStep:
         return step, jax.tree.map(lambda *arrays: jnp.stack(arrays), *states)
 
     @cached_property
+    def _key(self) -> tuple:
+        return tuple(getattr(self, attribute.name) for attribute in fields(self))
+
+    @cached_property
     def _hash(self) -> int:
-        return hash(
-            (self.graph, self.eval_graph, self.optimizer, self.loss, self.augment, self.precision)
-        )
+        return hash(self._key)
+
+    # Every call of a compiled function hashes and compares its static arguments, and a graph is
+    # large: the hash is cached, and an object is equal to itself without a look at its fields.
 
     def __hash__(self) -> int:
-        # Every call of a compiled function hashes its static arguments, and a graph is large.
         return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, TrainStep) and self._key == other._key)
 
     def _initial_state(self, params, model_state) -> TrainState:
         # Copies, because a step donates the buffers of its input state.

@@ -34,7 +34,7 @@ class EventFile:
     def __init__(self, folder: Path, start: int = 0):
         folder.mkdir(exist_ok=True)
         resumed = any(folder.iterdir())
-        origin = f"{int(time.time())}.{socket.gethostname()}.{os.getpid()}.{start}"
+        origin = f"{time.time():.6f}.{socket.gethostname()}.{os.getpid()}.{start}"
         self._records = RecordWriter(str(folder / f"events.out.tfevents.{origin}"))
         self._flushed = time.monotonic()
         self._add(0, file_version="brain.Event:2")

@@ -1,4 +1,4 @@
-"""Runs on several devices and in several processes: the same curve, and an end to all if to one."""
+"""Runs on several devices and in several processes."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import time
 
 import pytest
 import yaml
+from helpers.tiny_run import read_metrics
 
 from jconv.train import TrainConfig, resume, train
 from jconv.train.config import Distributed
@@ -20,7 +21,7 @@ from jconv.train.distributed import initialize_distributed
 CONFIG = {
     "name": "tiny",
     "data": {"kind": "digits"},
-    "model": {"kind": "parallel_net", "blocks": [{1: 4, 3: 8}], "norm": True},
+    "model": {"kind": "parallel_net", "blocks": [{3: 8}], "norm": True},
     "optimizer": {"kind": "sgd", "learning_rate": 0.02},
     "steps": 20,
     "batch_size": 32,
@@ -28,109 +29,57 @@ CONFIG = {
     "checkpoints": {"every": 10, "keep": 2},
 }
 MESH = {"data": 4, "height": 2}
-EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+TRAIN = ["-m", "jconv", "train", "tiny.yaml"]
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    run, _ = train(TrainConfig.model_validate(CONFIG), runs=tmp_path_factory.mktemp("alone"))
-    return run
+def single_device(tmp_path_factory):
+    """The folder of a run on one device."""
+    runs = tmp_path_factory.mktemp("single_device")
+    return train(TrainConfig.model_validate(CONFIG), runs=runs)[0]
 
 
-def logged(run):
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def assert_same_curve(run, alone):
-    ours, theirs = logged(run), logged(alone)
-    assert [line["step"] for line in ours] == [line["step"] for line in theirs]
+def assert_same_curve(run, expected):
+    lines, expected_lines = read_metrics(run), read_metrics(expected)
+    assert [line["step"] for line in lines] == [line["step"] for line in expected_lines]
     for name in ("loss", "validation_loss"):
-        for a, b in zip(ours, theirs, strict=True):
+        for a, b in zip(lines, expected_lines, strict=True):
             assert (name in a) == (name in b)
             if name in a:
                 assert a[name] == pytest.approx(b[name], rel=1e-5, abs=1e-5)
 
 
-def started(folder, words, *, devices, **environment):
+def environment(devices):
     flags = f"--xla_force_host_platform_device_count={devices}"
+    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+
+
+def start(folder, arguments, *, devices, **variables):
     return subprocess.Popen(
-        [sys.executable, *words],
+        [sys.executable, *arguments],
         cwd=folder,
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"} | environment,
+        env=environment(devices) | variables,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def finished(*processes, seconds=240):
+def start_two_processes(folder, arguments):
+    address = f"127.0.0.1:{free_port()}"
+    variables = dict(JAX_COORDINATOR_ADDRESS=address, JAX_NUM_PROCESSES="2")
+    return [
+        start(folder, arguments, devices=4, JAX_PROCESS_ID=str(i), **variables) for i in range(2)
+    ]
+
+
+def wait_for_success(*processes, timeout=240):
     for process in processes:
-        error = process.communicate(timeout=seconds)[1]
+        error = process.communicate(timeout=timeout)[1]
         assert process.returncode == 0, error
 
 
-def written(folder, **changes):
+def write_config(folder, **changes):
     (folder / "tiny.yaml").write_text(yaml.safe_dump(CONFIG | changes))
-
-
-@pytest.fixture(scope="module")
-def on_a_mesh(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mesh")
-    written(folder, mesh=MESH)
-    finished(started(folder, ["-m", "jconv", "train", "tiny.yaml"], devices=8))
-    return folder / "runs" / "tiny"
-
-
-def test_a_mesh_of_eight_devices_learns_alike(on_a_mesh, alone):
-    assert_same_curve(on_a_mesh, alone)
-    a, b = (json.loads((run / "summary.json").read_text()) for run in (on_a_mesh, alone))
-    assert a["test_accuracy"] == pytest.approx(b["test_accuracy"], abs=0.01)
-
-
-def test_a_checkpoint_of_a_mesh_goes_on_alone(on_a_mesh, alone, tmp_path):
-    run = tmp_path / "tiny"
-    run.mkdir()
-    for name in ("checkpoints", "kernels"):
-        shutil.copytree(on_a_mesh / name, run / name)
-    shutil.copy(on_a_mesh / "metrics.jsonl", run)
-    shutil.rmtree(run / "checkpoints" / "000020")
-    content = yaml.safe_load((on_a_mesh / "config.yaml").read_text())
-    (run / "config.yaml").write_text(yaml.safe_dump(content | {"mesh": {"data": 1, "height": 1}}))
-    told = []
-    resume(run, notify=told.append)
-    assert told[-1] == "continues after step 10 of 20"
-    assert_same_curve(run, alone)
-
-
-PROGRAM = """
-import sys, numpy as np, yaml
-from jconv.train import TrainConfig
-from jconv.train.step import evaluate_batch, take_steps
-from jconv.train.trainer import Trainer
-training = Trainer(TrainConfig.model_validate(yaml.safe_load(open("tiny.yaml"))))
-train_step, state = training.train_step, training.state
-arguments = {
-    "learns": (take_steps, *training.next_batches(1), training.keys, np.int32(1), np.int32(1)),
-    "judges": (evaluate_batch, *training.data.test.take(np.arange(32)), np.ones(32, bool)),
-}
-program, *others = arguments[sys.argv[1]]
-print(program.lower(train_step, state, *training.mesh.replicate(others)).compile().as_text())
-"""
-
-
-@pytest.mark.parametrize("what", ["learns", "judges"])
-def test_neighbouring_rows_are_exchanged_and_no_activation_is_gathered(what, tmp_path):
-    written(tmp_path, mesh=MESH, data={"kind": "digits"})
-    process = subprocess.run(
-        [sys.executable, "-c", PROGRAM, what],
-        cwd=tmp_path,
-        env=os.environ | EIGHT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    gathers = re.findall(r"= (\S+) all-gather", process.stdout)
-    assert "collective-permute" in process.stdout  # the halo
-    assert not [shape for shape in gathers if shape.count(",") >= 3], gathers
 
 
 def free_port():
@@ -139,82 +88,135 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def two_processes(folder, words):
-    port = free_port()
-    return [
-        started(
-            folder,
-            words,
-            devices=4,
-            JAX_COORDINATOR_ADDRESS=f"127.0.0.1:{port}",
-            JAX_NUM_PROCESSES="2",
-            JAX_PROCESS_ID=str(i),
-        )
-        for i in range(2)
-    ]
+@pytest.fixture(scope="module")
+def mesh_run(tmp_path_factory):
+    """The folder of a run on eight devices."""
+    folder = tmp_path_factory.mktemp("mesh")
+    write_config(folder, mesh=MESH)
+    wait_for_success(start(folder, TRAIN, devices=8))
+    return folder / "runs" / "tiny"
 
 
-def test_two_processes_learn_alike(alone, tmp_path):
-    written(tmp_path, mesh=MESH)
-    finished(*two_processes(tmp_path, ["-m", "jconv", "train", "tiny.yaml"]))
+def test_eight_devices_give_the_curve_of_one(mesh_run, single_device):
+    assert_same_curve(mesh_run, single_device)
+    a, b = (json.loads((run / "summary.json").read_text()) for run in (mesh_run, single_device))
+    assert a["test_accuracy"] == pytest.approx(b["test_accuracy"], abs=0.01)
+
+
+def test_checkpoint_of_a_mesh_can_be_resumed_on_one_device(mesh_run, single_device, tmp_path):
+    run = tmp_path / "tiny"
+    run.mkdir()
+    for name in ("checkpoints", "kernels"):
+        shutil.copytree(mesh_run / name, run / name)
+    shutil.copy(mesh_run / "metrics.jsonl", run)
+    shutil.rmtree(run / "checkpoints" / "000020")
+    content = yaml.safe_load((mesh_run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump(content | {"mesh": {"data": 1, "height": 1}}))
+    messages = []
+    resume(run, notify=messages.append)
+    assert messages[-1] == "continues after step 10 of 20"
+    assert_same_curve(run, single_device)
+
+
+PRINT_PROGRAMS = """
+import numpy as np, yaml
+from jconv.train import TrainConfig
+from jconv.train.step import evaluate_batch, take_steps
+from jconv.train.trainer import Trainer
+trainer = Trainer(TrainConfig.model_validate(yaml.safe_load(open("tiny.yaml"))))
+for program, arguments in (
+    (take_steps, (*trainer.next_batches(1), trainer.keys, np.int32(1), np.int32(1))),
+    (evaluate_batch, (*trainer.data.test.take(np.arange(32)), np.ones(32, bool))),
+):
+    lowered = program.lower(trainer.train_step, trainer.state, *trainer.mesh.replicate(arguments))
+    print(lowered.compile().as_text(), end="<end of program>")
+"""
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """The compiled programs of the steps and of the evaluation on eight devices, as text."""
+    folder = tmp_path_factory.mktemp("programs")
+    write_config(folder, mesh=MESH)
+    output = subprocess.run(
+        [sys.executable, "-c", PRINT_PROGRAMS],
+        cwd=folder,
+        env=environment(8),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return dict(zip(("steps", "evaluation"), output.split("<end of program>"), strict=False))
+
+
+@pytest.mark.parametrize("program", ["steps", "evaluation"])
+def test_devices_exchange_neighbouring_rows_and_gather_no_activation(program, programs):
+    gathers = re.findall(r"= (\S+) all-gather", programs[program])
+    assert "collective-permute" in programs[program]  # the halo
+    assert not [shape for shape in gathers if shape.count(",") >= 3], gathers
+
+
+def test_two_processes_give_the_curve_of_one_device(single_device, tmp_path):
+    write_config(tmp_path, mesh=MESH)
+    wait_for_success(*start_two_processes(tmp_path, TRAIN))
     run = tmp_path / "runs" / "tiny"
-    assert_same_curve(run, alone)
+    assert_same_curve(run, single_device)
     assert json.loads((run / "summary.json").read_text())["status"] == "finished"
 
-    # What the first of them refuses, both do. Here the command line says which is which.
+    # An error of the main process ends both. Here the command line gives the process number.
     where = {"coordinator": f"127.0.0.1:{free_port()}", "processes": 2}
-    written(tmp_path, mesh=MESH, distributed=where)
-    words = ["-m", "jconv", "train", "tiny.yaml", "--distributed.process"]
-    for process in [started(tmp_path, [*words, str(i)], devices=4) for i in range(2)]:
+    write_config(tmp_path, mesh=MESH, distributed=where)
+    arguments = [*TRAIN, "--distributed.process"]
+    for process in [start(tmp_path, [*arguments, str(i)], devices=4) for i in range(2)]:
         error = process.communicate(timeout=60)[1]
         assert process.returncode == 2
         assert f"{run.relative_to(tmp_path)} exists, and a run is never overwritten" in error
 
 
-def test_sigterm_ends_a_process_that_has_joined_and_not_begun(tmp_path):
-    where = f"Distributed(coordinator='127.0.0.1:{free_port()}', processes=1, process=0)"
+def test_sigterm_ends_a_process_between_initialization_and_training(tmp_path):
+    config = f"Distributed(coordinator='127.0.0.1:{free_port()}', processes=1, process=0)"
     program = f"""
 import os, signal
 from jconv.train.config import Distributed
 from jconv.train.distributed import initialize_distributed
-initialize_distributed({where})
+initialize_distributed({config})
 os.kill(os.getpid(), signal.SIGTERM)
 """
-    process = started(tmp_path, ["-c", program], devices=1)
+    process = start(tmp_path, ["-c", program], devices=1)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGTERM
 
 
-def test_a_process_is_known_by_its_environment_before_its_config(monkeypatch):
-    asked = []
-    monkeypatch.setattr("jax.distributed.initialize", lambda *words, **_: asked.append(words))
+def test_environment_variables_take_precedence_over_the_config(monkeypatch):
+    calls = []
+    monkeypatch.setattr("jax.distributed.initialize", lambda *args, **_: calls.append(args))
     config = Distributed(coordinator="10.0.0.1:1234", processes=2, process=0)
     monkeypatch.setenv("JAX_PROCESS_ID", "1")
     initialize_distributed(config)
-    assert asked == [("10.0.0.1:1234", 2, 1)]
+    assert calls == [("10.0.0.1:1234", 2, 1)]
     assert config.model_dump() == {"coordinator": "10.0.0.1:1234", "processes": 2}
 
 
 @pytest.mark.slow
-def test_a_damaged_checkpoint_is_set_aside_by_two_processes(alone, tmp_path):
-    written(tmp_path, mesh=MESH)
-    finished(*two_processes(tmp_path, ["-m", "jconv", "train", "tiny.yaml"]))
+def test_two_processes_use_the_previous_checkpoint_if_one_is_corrupt(single_device, tmp_path):
+    write_config(tmp_path, mesh=MESH)
+    wait_for_success(*start_two_processes(tmp_path, TRAIN))
     run = tmp_path / "runs" / "tiny"
     (run / "summary.json").unlink()
     for path in (run / "checkpoints" / "000020").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[::-1])
-    finished(*two_processes(tmp_path, ["-m", "jconv", "resume", str(run)]))
-    assert_same_curve(run, alone)
+    wait_for_success(*start_two_processes(tmp_path, ["-m", "jconv", "resume", str(run)]))
+    assert_same_curve(run, single_device)
     names = {path.name for path in (run / "checkpoints").iterdir()}
     assert names == {"000010", "000020", "000020.unreadable"}
 
 
 @pytest.fixture
-def learning(tmp_path):
-    """Two processes that have come so far as to save what they learned, and their run."""
-    written(tmp_path, mesh=MESH, steps=100_000, log=CONFIG["log"] | {"every": 100})
-    processes = two_processes(tmp_path, ["-m", "jconv", "train", "tiny.yaml"])
+def training_processes(tmp_path):
+    """Two processes that have saved their first checkpoint, and the folder of their run."""
+    write_config(tmp_path, mesh=MESH, steps=100_000, log=CONFIG["log"] | {"every": 100})
+    processes = start_two_processes(tmp_path, TRAIN)
     run, end = tmp_path / "runs" / "tiny", time.monotonic() + 120
     while not (run / "checkpoints" / "000010").exists():
         assert time.monotonic() < end and processes[0].poll() is None, processes[0].stderr.read()
@@ -223,18 +225,18 @@ def learning(tmp_path):
 
 
 @pytest.mark.slow
-def test_sigterm_to_one_of_two_processes_saves_and_ends_both(learning):
-    processes, run = learning
+def test_sigterm_to_one_of_two_processes_saves_and_ends_both(training_processes):
+    processes, run = training_processes
     processes[1].terminate()
-    finished(*processes, seconds=10)
+    wait_for_success(*processes, timeout=60)
     summary = json.loads((run / "summary.json").read_text())
     assert (summary["status"], summary["signal"]) == ("interrupted", "SIGTERM")
     assert (run / "checkpoints" / f"{summary['steps']:06d}").is_dir()
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_ends_the_other_with_an_error(learning):
-    processes, _ = learning
+def test_killed_process_ends_the_other_one_with_an_error(training_processes):
+    processes, _ = training_processes
     processes[1].kill()
     processes[1].communicate()
     error = processes[0].communicate(timeout=90)[1]

@@ -57,7 +57,7 @@ def test_kernel_takes_the_analytic_gradient_step(rng):
 
 def test_training_lowers_the_loss_and_changes_every_parameter():
     data = load_digits().train
-    model = ParallelNet(rngs=nnx.Rngs(0))
+    model = ParallelNet(blocks=[{1: 8, 3: 16, 5: 8}], rngs=nnx.Rngs(0))
     step, state, _ = make_step(model, optax.adam(3e-3), cross_entropy)
     before = jax.tree.map(np.asarray, state.params)
     losses = []

@@ -139,23 +139,23 @@ def _locate(loc: tuple, schema: type[BaseModel]) -> tuple[str, type[BaseModel] |
 
     Pydantic's location also contains the tag of a union's member, and marks the keys of mappings.
     """
-    words, section, annotation = [], schema, schema
+    parts, section, annotation = [], schema, schema
     for part in loc:
         members = [m for m in _members(annotation) if _tag(m) == part]
         if members:
             annotation = members[0]
             continue
         if part == "[key]":
-            words[-1] += " (as a key)"
+            parts[-1] += " (as a key)"
             continue
-        words.append(f"[{part}]" if isinstance(part, int) else f".{part}")
+        parts.append(f"[{part}]" if isinstance(part, int) else f".{part}")
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             section = annotation
             field = annotation.model_fields.get(str(part))
             annotation = _without_none(field.annotation) if field else None
         else:
             annotation = None
-    return "".join(words).lstrip("."), section
+    return "".join(parts).lstrip("."), section
 
 
 def _without_none(annotation):
