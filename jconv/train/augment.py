@@ -12,22 +12,28 @@ Key = Shaped[Array, "..."]
 
 
 def augment_batch(
-    images: Images, targets: Shaped[Array, "n ..."], config: Augment, classes: int, key: Key
-) -> tuple[Images, Shaped[Array, "n ..."]]:
+    images: Float[Array, "n *shape"],
+    targets: Shaped[Array, "n ..."],
+    config: Augment,
+    classes: int,
+    key: Key,
+) -> tuple[Float[Array, "n *shape"], Shaped[Array, "n ..."]]:
     """Return the augmented images and targets of a batch.
 
     Args:
-      images: the batch's images.
+      images: the batch's images, or other inputs if the config augments nothing.
       targets: the batch's targets.
       config: the config's `augment` section.
       classes: outputs of the network, the length of mixed targets.
       key: random key; equal keys give equal images.
     """
     keys = jax.random.split(key, 4)
-    images = shift(images, config.shift, keys[0])
+    if config.shift:
+        images = shift(images, config.shift, keys[0])
     if config.flip:
         images = flip(images, keys[1])
-    images = cutout(images, config.cutout, keys[2])
+    if config.cutout:
+        images = cutout(images, config.cutout, keys[2])
     if config.mixup:
         images, targets = mixup(images, soft_targets(targets, classes), config.mixup, keys[3])
     return images, targets
@@ -35,8 +41,6 @@ def augment_batch(
 
 def shift(images: Images, pixels: int, key: Key) -> Images:
     """Move each image by up to `pixels` rows and columns at random, repeating its edge."""
-    if pixels == 0:
-        return images
     padded = jnp.pad(images, [(0, 0), (pixels, pixels), (pixels, pixels), (0, 0)], mode="edge")
     offsets = jax.random.randint(key, (len(images), 2), 0, 2 * pixels + 1)
 
@@ -58,8 +62,6 @@ def cutout(images: Images, side: int, key: Key) -> Images:
     Reference: DeVries & Taylor, "Improved Regularization of Convolutional Neural Networks with
     Cutout" (2017).
     """
-    if side == 0:
-        return images
     n, *sizes, _ = images.shape
     centres = jax.random.randint(key, (n, 2), 0, jnp.array(sizes))
     inside = [

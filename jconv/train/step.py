@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import Array, Bool, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int, Num, Shaped
 
 from jconv.nn.interception import eval_view
 from jconv.train.augment import augment_batch
@@ -24,7 +24,7 @@ from jconv.train.losses import Loss, accuracy, confusion, predictions, smooth_la
 from jconv.train.state import EMAState, TrainState
 
 MAX_CONFUSION_CLASSES = 256  # the confusion matrix grows with the square of the classes
-Metrics = dict[str, Float[Array, "..."]]
+Metrics = dict[str, Num[Array, "..."]]
 Key = Shaped[Array, "..."]
 
 

@@ -9,7 +9,7 @@ from jconv.train.config import Augment
 
 
 def test_shift_moves_whole_images_by_at_most_the_given_pixels(rng):
-    images = rng.normal(size=(64, 6, 6, 1)).astype("float32")
+    images = jnp.asarray(rng.normal(size=(64, 6, 6, 1)), "float32")
     shifted = np.asarray(shift(images, 2, jax.random.key(0)))
     padded = np.pad(images, [(0, 0), (2, 2), (2, 2), (0, 0)], mode="edge")
     offsets = set()
@@ -25,7 +25,7 @@ def test_shift_moves_whole_images_by_at_most_the_given_pixels(rng):
 
 
 def test_flip_mirrors_about_half_of_the_images(rng):
-    images = rng.normal(size=(200, 3, 4, 2)).astype("float32")
+    images = jnp.asarray(rng.normal(size=(200, 3, 4, 2)), "float32")
     flipped = np.asarray(flip(images, jax.random.key(0)))
     same = (flipped == images).all((1, 2, 3))
     assert ((flipped == images[:, :, ::-1]).all((1, 2, 3)) | same).all()
@@ -33,7 +33,7 @@ def test_flip_mirrors_about_half_of_the_images(rng):
 
 
 def test_cutout_zeroes_one_square_of_each_image():
-    images = np.ones((100, 9, 7, 2), "float32")
+    images = jnp.ones((100, 9, 7, 2), "float32")
     cut = np.asarray(cutout(images, 3, jax.random.key(0)))
     for image in cut:
         rows, columns = np.nonzero((image == 0).all(-1))
@@ -44,18 +44,18 @@ def test_cutout_zeroes_one_square_of_each_image():
 
 
 def test_mixup_mixes_labels_with_the_weights_of_the_images():
-    labels = np.arange(6)
-    images = np.eye(6, dtype="float32").reshape(6, 6, 1, 1)
+    labels = jnp.arange(6)
+    images = jnp.eye(6, dtype="float32").reshape(6, 6, 1, 1)
     one_hot = jnp.eye(6, dtype="float32")
     mixed, targets = mixup(images, one_hot, 1.0, jax.random.key(3))
     np.testing.assert_allclose(mixed[:, :, 0, 0], targets, rtol=1e-6)
     assert np.allclose(targets.sum(1), 1) and not np.allclose(targets, one_hot)
     key = jax.random.key(0)
-    _, targets = augment_batch(images, jnp.asarray(labels), Augment(mixup=0.5), 6, key)
+    _, targets = augment_batch(images, labels, Augment(mixup=0.5), 6, key)
     assert targets.shape == (6, 6)
 
 
 def test_default_augmentation_returns_the_batch_unchanged():
-    images, labels = np.zeros((2, 3, 3, 1), "float32"), np.arange(2)
+    images, labels = jnp.zeros((2, 3, 3, 1), "float32"), jnp.arange(2)
     same = augment_batch(images, labels, Augment(), 2, jax.random.key(0))
     assert same[0] is images and same[1] is labels

@@ -5,6 +5,7 @@ import json
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -37,7 +38,7 @@ def test_checkpoint_holds_model_and_optimizer(reference):
     in_adam = lambda path, _: "Adam" in str(path)
     assert int(optax.tree.get(state.opt_state, "count", filtering=in_adam)) == 40
     test = load_digits().test
-    accuracy = float(np.mean(np.argmax(model(test.inputs), -1) == test.targets))
+    accuracy = float(np.mean(np.argmax(model(jnp.asarray(test.inputs)), -1) == test.targets))
     summary = json.loads((reference / "summary.json").read_text())
     assert accuracy == pytest.approx(summary["test_accuracy"])
 

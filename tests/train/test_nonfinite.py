@@ -2,6 +2,7 @@
 
 import re
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import yaml
@@ -38,11 +39,11 @@ def test_nonfinite_loss_stops_the_run_before_its_step(call_seconds, tmp_path, mo
 @pytest.mark.parametrize("path", ["blocks.0.branches.1.kernel", "dense.kernel"])
 def test_nonfinite_parameter_is_located(path):
     run = Trainer(tiny_config())
-    batch = run.data.train.take(np.arange(8))
+    inputs, targets = map(jnp.asarray, run.data.train.take(np.arange(8)))
     for key, parameter in nnx.to_flat_state(run.state.params):
         if ".".join(map(str, key)) == path:
             parameter[...] = parameter[...].at[0].set(np.inf)
-    location = locate_nonfinite(run.train_step, run.state, batch.inputs, batch.targets)
+    location = locate_nonfinite(run.train_step, run.state, inputs, targets)
     assert re.match(rf"{path} has \d+ non-finite values of \d+", location)
 
 

@@ -78,7 +78,7 @@ def test_every_optimizer_lowers_the_loss(kind, rng):
     optimizer = build_optimizer(tiny_config(optimizer={"kind": kind, "learning_rate": rate}))
     layer = Conv(1, 1, (3, 3), padding="VALID", use_bias=False, rngs=nnx.Rngs(0))
     step, state = TrainStep.create([layer], optimizer, loss=mean_squared_error, classes=1)
-    x = rng.normal(size=(8, 6, 6, 1)).astype("float32")
+    x = jnp.asarray(rng.normal(size=(8, 6, 6, 1)), "float32")
     y = x[:, 1:-1, 2:]  # the kernel whose only tap is right of the centre
     take_step = jax.jit(lambda state: step(state, x, y, jax.random.key(0)))
     losses = []

@@ -25,8 +25,8 @@ def regression(rng, optimizer=None, **options):
     layer = Conv(1, 1, (3, 3), padding="VALID", use_bias=False, rngs=nnx.Rngs(0))
     options = dict(loss=mean_squared_error, classes=1) | options
     step, state = TrainStep.create([layer], optimizer or optax.sgd(0.1), **options)
-    x = rng.normal(size=(8, 6, 6, 1)).astype("float32")
-    y = rng.normal(size=(8, 4, 4, 1)).astype("float32")
+    x = jnp.asarray(rng.normal(size=(8, 6, 6, 1)), "float32")
+    y = jnp.asarray(rng.normal(size=(8, 4, 4, 1)), "float32")
     return step, state, x, y
 
 
@@ -75,7 +75,7 @@ def test_batch_norm_statistics_are_averaged_with_the_parameters(rng):
     layers = Sequential([norm, nnx.Dropout(0.5, rngs=nnx.Rngs(1))])
     options = dict(loss=mean_squared_error, classes=1, ema_decay=0.75)
     step, state = TrainStep.create([layers], optax.sgd(0.1), **options)
-    x, y = (rng.normal(3.0, size=(8, 4, 4, 1)).astype("float32") for _ in range(2))
+    x, y = (jnp.asarray(rng.normal(3.0, size=(8, 4, 4, 1)), "float32") for _ in range(2))
     first, _ = step(state, x, y, jax.random.key(0))
     second, _ = step(first, x, y, jax.random.key(0))
     a, b = (step.model(s, evaluation=False).layers[0].mean[...] for s in (first, second))
