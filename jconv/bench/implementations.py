@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-import jconv
 from jconv._core.problem import Problem
 from jconv.bench.layers import BenchLayer
+from jconv.functional.conv import conv
 from jconv.profiling.timing import Call
 from jconv.transforms.inspect import inspect
 
@@ -43,7 +43,7 @@ def lax_convolution(layer: BenchLayer) -> Convolve:
 
 def jconv_convolution(layer: BenchLayer, algorithm: str = "auto") -> Convolve:
     """Return the layer by `jconv.conv`."""
-    return lambda x, kernel: jconv.conv(
+    return lambda x, kernel: conv(
         x,
         kernel,
         stride=layer.stride,

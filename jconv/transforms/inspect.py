@@ -94,8 +94,8 @@ def _conv_equations(
 ) -> Iterator[tuple[JaxprEqn, CallSite]]:
     """Yield the convolutions of a program at any depth, each with its position."""
     for eqn in jaxpr.eqns:
-        # A function that JAX traced once for several callers has no position of its own callers:
-        # that of the equation around it is used.
+        # JAX traces a function once for several callers and keeps the position of none of them:
+        # the position of the equation around it is used then.
         site = replace(
             outer,
             source=source_position(eqn) or outer.source,

@@ -134,9 +134,9 @@ def test_uninstall_refuses_inside_accelerated():
 
 def test_uninstall_refuses_to_drop_the_hook_of_another_library(monkeypatch):
     interception.install()
-    ours = jax.custom_jvp.__call__
+    hook = jax.custom_jvp.__call__
     with monkeypatch.context() as patch:
-        patch.setattr(jax.custom_jvp, "__call__", lambda *args, **kwargs: ours(*args, **kwargs))
+        patch.setattr(jax.custom_jvp, "__call__", lambda *args, **kwargs: hook(*args, **kwargs))
         with pytest.raises(RuntimeError, match="another library has replaced"):
             interception.uninstall()
         assert interception.is_installed()

@@ -1,4 +1,4 @@
-"""`jconv.accelerate`: every convolution of a function is ours, and nothing else has changed."""
+"""`jconv.accelerate` replaces every convolution of a function and changes nothing else."""
 
 import functools
 
@@ -19,34 +19,34 @@ def convolve(x, kernel):
 
 
 @jax.custom_vjp
-def with_own_vjp(x, kernel):
+def with_custom_vjp(x, kernel):
     return convolve(x, kernel)
 
 
-with_own_vjp.defvjp(
+with_custom_vjp.defvjp(
     lambda x, kernel: (convolve(x, kernel), (x, kernel)),
     lambda kept, y_bar: tuple(2 * bar for bar in jax.vjp(convolve, *kept)[1](y_bar)),
 )
 
 
 @jax.custom_jvp
-def with_own_jvp(x, kernel):
+def with_custom_jvp(x, kernel):
     return convolve(x, kernel)
 
 
-@with_own_jvp.defjvp
+@with_custom_jvp.defjvp
 def _derivative(primals, tangents):
     (x, kernel), (dx, dkernel) = primals, tangents
     return convolve(x, kernel), convolve(dx, kernel) + convolve(x, dkernel)
 
 
 @jax.custom_vjp
-def in_rules_of_both(x, kernel):
-    return with_own_jvp(x, kernel)
+def with_both_rules(x, kernel):
+    return with_custom_jvp(x, kernel)
 
 
-in_rules_of_both.defvjp(
-    lambda x, kernel: jax.vjp(with_own_jvp, x, kernel),
+with_both_rules.defvjp(
+    lambda x, kernel: jax.vjp(with_custom_jvp, x, kernel),
     lambda pull, y_bar: pull(y_bar),
 )
 
@@ -79,10 +79,10 @@ FUNCTIONS = {
     "while": in_while,
     "map": lambda x, kernel: lax.map(lambda x: convolve(x[None], kernel)[0], x),
     "cond": in_cond,
-    "custom_vjp": with_own_vjp,
-    "custom_jvp": with_own_jvp,
+    "custom_vjp": with_custom_vjp,
+    "custom_jvp": with_custom_jvp,
     "shard_map": in_shard_map,
-    "nested": jax.jit(jax.checkpoint(jax.jit(with_own_vjp))),
+    "nested": jax.jit(jax.checkpoint(jax.jit(with_custom_vjp))),
     "vmap": lambda x, kernel: jax.vmap(convolve, (None, 0))(x, jnp.stack([kernel, kernel])),
     "transposed": lambda x, kernel: lax.conv_transpose(x, kernel, (2, 2), "SAME"),
     "batch groups": lambda x, kernel: lax.conv_general_dilated(
@@ -99,29 +99,31 @@ def arrays(rng):
 
 
 def counts(function, *arrays):
-    """How often jconv's primitive and that of `lax` stand in the program."""
+    """Return the number of convolutions by jconv and by `lax` in the program of a function."""
     text = str(jax.make_jaxpr(function)(*arrays))
     return text.count("jconv_conv["), text.count(" conv_general_dilated[")
 
 
 @every_function
-def test_every_convolution_is_ours(name, arrays):
+def test_every_convolution_is_replaced(name, arrays):
     function = FUNCTIONS[name]
-    ours, theirs = counts(jconv.accelerate(function), *arrays)
-    assert ours and not theirs
-    assert counts(function, *arrays)[0] == 0  # what was traced for us is not left behind
+    by_jconv, by_lax = counts(jconv.accelerate(function), *arrays)
+    assert by_jconv and not by_lax
+    assert (
+        counts(function, *arrays)[0] == 0
+    )  # the accelerated program is not cached for this function
     expected = function(*arrays)
     for run in (jconv.accelerate(function), jax.jit(jconv.accelerate(function))):
         np.testing.assert_allclose(run(*arrays), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", [name for name in FUNCTIONS if name != "while"])
-def test_gradients_are_ours_too(name, arrays):
+def test_convolutions_of_gradients_are_replaced(name, arrays):
     def gradients(function):
         return jax.grad(lambda *arrays: (function(*arrays) ** 2).sum(), (0, 1))
 
-    ours, theirs = counts(gradients(jconv.accelerate(FUNCTIONS[name])), *arrays)
-    assert ours >= 3 and not theirs
+    by_jconv, by_lax = counts(gradients(jconv.accelerate(FUNCTIONS[name])), *arrays)
+    assert by_jconv >= 3 and not by_lax
     actual = gradients(jconv.accelerate(FUNCTIONS[name]))(*arrays)
     expected = gradients(FUNCTIONS[name])(*arrays)
     for bar, wanted in zip(actual, expected, strict=True):
@@ -129,33 +131,36 @@ def test_gradients_are_ours_too(name, arrays):
 
 
 @jax.custom_vjp
-def with_own_remat(x, kernel):
+def with_optimized_remat(x, kernel):
     return convolve(x, kernel)
 
 
-with_own_remat.defvjp(
+with_optimized_remat.defvjp(
     lambda x, kernel: (convolve(x, kernel), (x, kernel)),
     lambda kept, y_bar: jax.vjp(convolve, *kept)[1](y_bar),
     optimize_remat=True,
 )
 
 
-@pytest.mark.parametrize("function", [with_own_vjp, with_own_jvp, with_own_remat, in_rules_of_both],
-                         ids=["vjp", "jvp", "remat", "both"])  # fmt: skip
-def test_rules_that_are_traced_after_the_context_are_ours(function, arrays):
+@pytest.mark.parametrize(
+    "function",
+    [with_custom_vjp, with_custom_jvp, with_optimized_remat, with_both_rules],
+    ids=["vjp", "jvp", "remat", "both"],
+)
+def test_convolutions_of_deferred_rules_are_replaced(function, arrays):
     def gradients(function):
         return jax.grad(lambda *arrays: (function(*arrays) ** 2).sum(), (0, 1))
 
     inner = gradients(jax.jit(jconv.accelerate(function)))
     for run in (inner, gradients(jax.checkpoint(jconv.accelerate(function)))):
-        ours, theirs = counts(run, *arrays)
-        assert ours >= 3 and not theirs
+        by_jconv, by_lax = counts(run, *arrays)
+        assert by_jconv >= 3 and not by_lax
     for bar, wanted in zip(inner(*arrays), gradients(function)(*arrays), strict=True):
         np.testing.assert_allclose(bar, wanted, rtol=1e-3, atol=1e-3)
     assert counts(gradients(function), *arrays)[0] == 0  # the function itself was not changed
 
 
-def test_a_wrapped_function_keeps_its_own_way(arrays):
+def test_nondiff_argnames_of_a_custom_vjp_still_work(arrays):
     @functools.partial(jax.custom_vjp, nondiff_argnames=("power",))
     def powered(function, x, power=1):
         return convolve(x, function) ** power
@@ -170,26 +175,28 @@ def test_a_wrapped_function_keeps_its_own_way(arrays):
     np.testing.assert_allclose(jax.grad(jconv.accelerate(run))(kernel), expected, rtol=1e-4)
 
 
-def test_what_jconv_cannot_do_is_left_to_lax():
-    matrices = jnp.ones((2, 3)), jnp.ones((4, 3))  # no axis of space
+def test_unsupported_convolutions_are_left_to_lax():
+    matrices = jnp.ones((2, 3)), jnp.ones((4, 3))  # no spatial axis
     no_space = lambda x, kernel: lax.conv_general_dilated(x, kernel, (), ())
     assert counts(jconv.accelerate(no_space), *matrices) == (0, 1)
     np.testing.assert_array_equal(jconv.accelerate(no_space)(*matrices), 3 * jnp.ones((2, 4)))
 
-    truths = jnp.ones((1, 1, 3, 3), bool), jnp.ones((1, 1, 2, 2), bool)
-    of_truths = lambda x, kernel: lax.conv(x, kernel, (1, 1), "VALID")
-    assert jconv.accelerate(of_truths)(*truths).all()
+    booleans = jnp.ones((1, 1, 3, 3), bool), jnp.ones((1, 1, 2, 2), bool)
+    convolve_booleans = lambda x, kernel: lax.conv(x, kernel, (1, 1), "VALID")
+    assert jconv.accelerate(convolve_booleans)(*booleans).all()
 
-    def sizes(words, shape=(3, 3, 4, 4)):
+    def exported(words, shape=(3, 3, 4, 4)):
         x = jax.ShapeDtypeStruct(jax.export.symbolic_shape(words), jnp.float32)
-        exported = jax.export.export(jax.jit(jconv.accelerate(convolve, algorithm="direct")))
-        return exported(x, jax.ShapeDtypeStruct(shape, jnp.float32)).mlir_module()
+        export = jax.export.export(jax.jit(jconv.accelerate(convolve, algorithm="direct")))
+        return export(x, jax.ShapeDtypeStruct(shape, jnp.float32)).mlir_module()
 
-    assert "stablehlo.convolution" in sizes("2, h, w, 4")
-    assert "stablehlo.convolution" not in sizes("n, 6, 6, 4")  # the batch alone is ours
+    assert "stablehlo.convolution" in exported("2, h, w, 4")
+    assert "stablehlo.convolution" not in exported(
+        "n, 6, 6, 4"
+    )  # an unknown batch size is supported
 
 
-def test_all_that_is_traced_within(arrays):
+def test_the_context_applies_to_functions_jitted_before(arrays):
     jitted = jax.jit(convolve)
     before = jitted(*arrays)
     with jconv.accelerated("direct"):
@@ -201,13 +208,13 @@ def test_all_that_is_traced_within(arrays):
     assert counts(jitted, *arrays) == (0, 1)
 
 
-def test_an_error_inside_ends_it_too(arrays):
+def test_an_exception_ends_the_context(arrays):
     with pytest.raises(RuntimeError), jconv.accelerated():
         raise RuntimeError
     assert counts(convolve, *arrays) == (0, 1)
 
 
-def test_an_algorithm_is_used_where_it_can_and_a_plan_is_held_to():
+def test_a_name_is_a_preference_and_a_plan_is_strict():
     x, kernel = jnp.ones((1, 6, 6, 1), jnp.int32), jnp.ones((3, 3, 1, 1), jnp.int32)
     assert "algorithm=auto" in str(
         jax.make_jaxpr(jconv.accelerate(convolve, algorithm="fft"))(x, kernel)
@@ -217,10 +224,10 @@ def test_an_algorithm_is_used_where_it_can_and_a_plan_is_held_to():
 
 
 @pytest.mark.parametrize("dtype", ["int4", "int8", "float8_e4m3fn", "bfloat16", "complex64"])
-def test_every_dtype_of_lax(dtype):
+def test_dtypes_of_lax(dtype):
     x, kernel = jnp.ones((1, 6, 6, 1), dtype), jnp.ones((3, 3, 1, 1), dtype)
     y = jconv.accelerate(convolve)(x, kernel)
-    with jax.default_device(jax.devices("cpu")[0]):  # `lax` has some of them there alone
+    with jax.default_device(jax.devices("cpu")[0]):  # `lax` supports some of them on CPUs only
         expected = convolve(jnp.ones_like(x), jnp.ones_like(kernel))
     assert y.dtype == expected.dtype
     np.testing.assert_array_equal(y.astype("complex64"), expected.astype("complex64"))
@@ -239,7 +246,7 @@ def test_donation_and_static_arguments(arrays):
 
 
 class Network(nnx.Module):
-    """A convolution, whose batch norm changes when it is called, and another."""
+    """Two convolutions and a batch norm, which changes in training."""
 
     def __init__(self, rngs):
         self.first = nnx.Conv(3, 4, (3, 3), rngs=rngs)
@@ -250,7 +257,7 @@ class Network(nnx.Module):
         return self.second(nnx.relu(self.norm(self.first(x))))
 
 
-def test_a_model_and_its_state(rng):
+def test_the_state_of_a_model_is_updated(rng):
     x = jnp.asarray(rng.normal(size=(2, 8, 8, 3)), jnp.float32)
     plain, fast = Network(nnx.Rngs(0)), Network(nnx.Rngs(0))
     loss = lambda model, x: (model(x) ** 2).mean()
