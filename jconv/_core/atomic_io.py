@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, so that no reader and no Ctrl-C meets half of one."""
+"""Atomic writes: a file appears complete or not at all, also after an interruption."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import IO
 
 @contextlib.contextmanager
 def atomically(path: Path, mode: str = "w") -> Iterator[IO]:
-    """Opens a file that is in its place once all is written."""
+    """Open a file that replaces `path` once everything is written."""
     part = path.with_name(path.name + ".part")
     with open(part, mode, encoding=None if "b" in mode else "utf-8") as file:
         yield file
@@ -19,6 +19,6 @@ def atomically(path: Path, mode: str = "w") -> Iterator[IO]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file."""
+    """Write a text file atomically."""
     with atomically(path) as file:
         file.write(text)

@@ -1,8 +1,8 @@
-"""The window: how a kernel moves over an input, as static and hashable geometry.
+"""The geometry of a convolution's spatial axes, static and hashable: the class `Window`.
 
-Everything about the spatial axes lives here and nothing about the values: stride, padding,
-dilation, and the sizes that follow from them. A convolution's two derivatives are convolutions
-again, so a window also knows the windows of its derivatives.
+A window holds stride, padding, dilation and the sizes that follow from them, and no values. The two
+derivatives of a convolution are convolutions too, so a window also has the windows of its
+derivatives.
 
 Along one axis, output `o` and tap `t` meet at input
 
@@ -76,7 +76,7 @@ class Window:
 
     @cached_property
     def is_dense(self) -> bool:
-        """Whether it has no gaps: all strides and dilations are 1."""
+        """True if all strides and dilations are 1."""
         gaps = (*self.stride, *self.dilation, *self.input_dilation)
         return gaps.count(1) == len(gaps)
 
@@ -98,21 +98,21 @@ class Window:
         return tuple([max(0, (n - span) // stride + 1) for n, span, stride in sizes])
 
     @property
-    def meetings(self) -> int:
-        """Pairs of an output and a tap that land on an input pixel or on padding.
+    def multiply_adds_per_channel_pair(self) -> int:
+        """The products of one input channel and one output channel of one image.
 
-        Times the channels, this is the number of multiply-adds as networks are usually counted:
-        padding costs as much as pixels do, the gaps of `input_dilation` cost nothing.
+        Multiply-adds of networks are usually counted like this: padding costs as much as pixels,
+        the gaps of `input_dilation` cost nothing.
         """
-        return math.prod(map(_meetings, self.output, self.taps, self.stride, self.dilation,
+        return math.prod(map(_products_along_axis, self.output, self.taps, self.stride, self.dilation,
                              self.padding, self.input_dilation))  # fmt: skip
 
     def input_gradient(self, output: Sizes | None = None) -> Window:
-        """The window that takes the output's cotangent to the input's, the taps reversed.
+        """Return the window of the derivative in the input, whose taps are reversed.
 
         `o * stride = i * input_dilation + pad - t * dilation`: stride and input dilation trade
-        places, and reversing the taps turns `-t` into `+t`. An `output` given in place of the
-        window's own has zeros beyond it, or is cropped.
+        places, and reversing the taps turns `-t` into `+t`. An `output` other than the
+        output size of this window is padded with zeros, or cropped.
         """
         low = [span - 1 - before for span, (before, _) in zip(self.span, self.padding, strict=True)]
         return _window_with_output(
@@ -126,7 +126,7 @@ class Window:
         )
 
     def kernel_gradient(self) -> Window:
-        """The window that slides the output's cotangent over the input, one tap an output.
+        """Return the window of the derivative in the kernel, which has one output for each tap.
 
         The formula is symmetric in `o * stride` and `t * dilation`: the two trade places.
         """
@@ -142,7 +142,7 @@ class Window:
 
 
 def _window_with_output(*, wanted: Sizes, low: Sequence[int], **sizes: Sizes) -> Window:
-    """A window padded by `low` before, and after by what makes the output `wanted`."""
+    """Return a window padded by `low` before, and after so that its output is `wanted`."""
     trial = Window(padding=tuple((before, 0) for before in low), **sizes)
     high = [
         (out - 1) * stride + span - padded
@@ -153,10 +153,11 @@ def _window_with_output(*, wanted: Sizes, low: Sequence[int], **sizes: Sizes) ->
     return Window(padding=tuple(zip(low, high, strict=True)), **sizes)
 
 
-def _meetings(
+def _products_along_axis(
     output: int, taps: int, stride: int, dilation: int, padding: tuple[int, int], gap: int
 ) -> int:
-    # Whether two meet depends on their remainders alone; count the pairs of each remainder at once.
+    # Whether a tap meets a pixel depends on remainders alone, so all pairs of two remainders are
+    # counted at once.
     return sum(
         len(range(o, output, gap)) * len(range(t, taps, gap))
         for o in range(min(gap, output))
@@ -166,7 +167,7 @@ def _meetings(
 
 
 def dilated_size(n: int, dilation: int) -> int:
-    """Pixels spanned by `n` pixels that stand `dilation` apart."""
+    """Return the pixels spanned by `n` pixels at distances of `dilation`."""
     return max(0, (n - 1) * dilation + 1)
 
 
@@ -177,9 +178,9 @@ def output_size(
     padding: str | int | tuple[int, int] = 0,
     dilation: int = 1,
 ) -> int:
-    """How many outputs a kernel makes along one axis.
+    """Return the number of outputs of a kernel along one axis.
 
-    Computes `floor((n + pads - dilation * (k - 1) - 1) / stride) + 1`.
+    It is `floor((n + pads - dilation * (k - 1) - 1) / stride) + 1`.
 
     Args:
       input: pixels of the input.
@@ -189,7 +190,7 @@ def output_size(
       dilation: pixels between neighbouring taps.
 
     Raises:
-      ValueError: where nothing is left, or an argument is out of range.
+      ValueError: if the kernel does not fit, or an argument is out of range.
 
     >>> output_size(224, 7, stride=2, padding=3)
     112
@@ -209,7 +210,7 @@ def make_window(
     input_dilation: int | Sequence[int] = 1,
     may_be_empty: bool = False,
 ) -> Window:
-    """Checks what a caller wrote and resolves it, padding names included.
+    """Check the options of a caller and resolve them to a window.
 
     Args:
       input: pixels of the input.
@@ -218,10 +219,10 @@ def make_window(
       padding: see `resolve_padding`.
       dilation: pixels between neighbouring taps.
       input_dilation: pixels between neighbouring inputs.
-      may_be_empty: accept a kernel that fits nowhere, whose output has no pixels.
+      may_be_empty: whether to accept a kernel that fits nowhere, whose output has no pixels.
 
     Raises:
-      ValueError: naming the argument, what it may be and what it was.
+      ValueError: naming the argument, what is allowed, and what was received.
     """
     rank = len(taps)
     for axis, size in enumerate(taps):
@@ -269,11 +270,11 @@ def _check_countable(window: Window) -> None:
 
 
 def resolve_padding(padding: Any, dilated: Sizes, span: Sizes, stride: Sizes) -> Pads:
-    """Pixels before and after each axis, from a name, an int, ints or pairs.
+    """Return the pixels before and after each axis, from a name, an int, ints or pairs.
 
     `SAME` keeps `ceil(n / stride)` outputs and puts the odd pixel after (`SAME_LOWER`: before);
-    `VALID` adds nothing; `FULL` keeps every output that sees at least one pixel; `CAUSAL` (1-D)
-    lets no output see a later input.
+    `VALID` adds nothing; `FULL` keeps every output that overlaps the input; with `CAUSAL` (1-D)
+    no output depends on a later input.
     """
     rank = len(span)
     if isinstance(padding, str):
@@ -298,18 +299,16 @@ def resolve_padding(padding: Any, dilated: Sizes, span: Sizes, stride: Sizes) ->
             where = "" if is_traced(padding) else f" with {entry!r} in it."
             raise ValueError(f"{allowed} {received('padding', padding)}{where}")
         if max(map(abs, pair)) > MAX_DIM:
-            raise ValueError(
-                f"{allowed} {received('padding', padding)} At most {MAX_DIM:,} will do."
-            )
+            raise ValueError(f"{allowed} {received('padding', padding)} At most {MAX_DIM:,}.")
         pads.append((int(pair[0]), int(pair[1])))
     return tuple(pads)
 
 
 def resolve_padding_mode(mode: str) -> str:
-    """The mode, checked.
+    """Return a padding mode, checked.
 
     Raises:
-      ValueError: for an unknown one.
+      ValueError: if there is no such mode.
     """
     if not isinstance(mode, str) or mode not in PADDING_MODES:
         raise ValueError(

@@ -13,17 +13,17 @@ CONV_PRIMITIVE_NAME = "jconv_conv"  # of the primitive in `jconv.functional.prim
 
 
 def multiply_adds(jaxpr: Jaxpr) -> int:
-    """Products that a program sums, in convolutions and matrix products.
+    """Count the products that a program sums, in convolutions and matrix products.
 
-    As networks are usually counted: padding costs what pixels cost; biases, pooling and
-    activations cost nothing. A `scan` costs its body times its length, a `cond` its dearest
-    branch, a `while` one turn.
+    The count follows the convention for networks: padding costs as much as pixels; biases, pooling
+    and activations cost nothing. A `scan` costs its body times its length, a `cond` its most
+    expensive branch, a `while` one iteration.
     """
     return sum(map(of_equation, jaxpr.eqns))
 
 
 def of_equation(eqn: JaxprEqn) -> int:
-    """Products that one equation sums."""
+    """Count the products that one equation sums."""
     match eqn.primitive.name:
         case name if name == CONV_PRIMITIVE_NAME:
             x, kernel = (variable.aval for variable in eqn.invars)
@@ -42,7 +42,7 @@ def of_equation(eqn: JaxprEqn) -> int:
 
 
 def shape_of(variable) -> tuple[int, ...]:
-    """The shape of a variable of a program."""
+    """Return the shape of a variable of a program."""
     return variable.aval.shape
 
 

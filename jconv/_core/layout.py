@@ -1,7 +1,7 @@
-"""Layout: which axis of an array is batch, channel or space, and the way to the canonical form.
+"""Layouts: the axes of batch, channels and space, and conversion to the canonical form.
 
-The canonical form names every axis that a convolution and its derivatives need: `b` pairs of an
-input and its own kernel, `n` images, `g` groups, `c` input and `f` output channels per group.
+The canonical form has every axis that a convolution and its derivatives need: `b` pairs of an
+input and its kernel, `n` images, `g` groups, `c` input and `f` output channels per group.
 
     x (b, n, *input, g, c)    kernel (b, *taps, g, c, f)    y (b, n, *output, g, f)
 """
@@ -25,7 +25,7 @@ LAYOUTS = tuple(
 
 
 def resolve_layout(layout: Any, rank: int) -> lax.ConvDimensionNumbers:
-    """Axis numbers of input, kernel and output, from a name or a triple that `lax` takes.
+    """Return the axis numbers of input, kernel and output, from a name or a triple of `lax`.
 
     `None` is channels-last with kernels `(*space, in, out)`, in any number of dimensions. A name
     such as `NCHW` stands for the kernel layout that goes with it: `OIHW`.
@@ -71,19 +71,19 @@ def _allowed(rank: int) -> str:
 
 
 def spatial_sizes(shape: Sizes, spec: Sequence[int]) -> Sizes:
-    """The spatial sizes of an array whose axis numbers are `spec`."""
+    """Return the spatial sizes of an array whose axis numbers are `spec`."""
     return tuple(shape[axis] for axis in spec[2:])
 
 
 def canonical_input(x, spec: Sequence[int], groups: int):
-    """Brings `x` to (1, n, *input, g, c)."""
+    """Convert `x` to (1, n, *input, g, c)."""
     batch, feature, *space = spec
     x = jnp.transpose(x, (batch, *space, feature))
     return x.reshape(1, *x.shape[:-1], groups, x.shape[-1] // groups)
 
 
 def canonical_kernel(kernel, spec: Sequence[int], groups: int):
-    """Brings `kernel` to (1, *taps, g, c, f)."""
+    """Convert `kernel` to (1, *taps, g, c, f)."""
     out, into, *space = spec
     kernel = kernel.transpose(*space, into, out)
     kernel = kernel.reshape(1, *kernel.shape[:-1], groups, kernel.shape[-1] // groups)
@@ -91,7 +91,7 @@ def canonical_kernel(kernel, spec: Sequence[int], groups: int):
 
 
 def from_canonical(y, spec: Sequence[int]):
-    """Brings (1, n, *output, g, f) to the caller's layout."""
+    """Convert (1, n, *output, g, f) to the layout of the caller."""
     y = y.reshape(*y.shape[1:-2], y.shape[-2] * y.shape[-1])
     # Canonical axes are (n, *space, channel); `spec` says where each of them goes.
     batch, feature, *space = spec

@@ -1,4 +1,4 @@
-"""One convolution as an algorithm and the choice between them see it, and what it costs."""
+"""A canonical convolution without its values, and the cost of computing it."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from jconv._core.geometry import Window
 Precision = jax.lax.Precision | tuple[jax.lax.Precision, jax.lax.Precision] | None
 
 
-SYMBOLIC = 32  # what a size that is not known yet counts as, in costs and choices
+SYMBOLIC = 32  # the size that stands for a symbolic one in costs and choices
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One canonical convolution as an algorithm and the choice between them see it: no values.
+    """One canonical convolution without its values, the input of every cost and choice.
 
     Args:
       window: the spatial axes.
-      pairs: `b`, inputs that come with a kernel of their own.
+      pairs: `b`, pairs of an input and its kernel.
       images: `n`, inputs that share a kernel.
       groups: `g`.
       inputs: `c`, input channels per group.
       outputs: `f`, output channels per group.
       dtype: of input and kernel.
       result: of the output; that of input and kernel if None.
-      symbolic: whether `pairs` and `images` stand for sizes that are not known yet.
+      symbolic: whether `pairs` and `images` stand for symbolic sizes.
     """
 
     window: Window
@@ -45,7 +45,7 @@ class Problem:
     symbolic: tuple[bool, bool] = (False, False)
 
     def __hash__(self) -> int:
-        return self._hash  # is looked up several times for each choice
+        return self._hash  # used several times for each choice
 
     @cached_property
     def _hash(self) -> int:
@@ -54,7 +54,7 @@ class Problem:
 
     @classmethod
     def of(cls, x, kernel, window: Window, result: jnp.dtype | None = None) -> Problem:
-        """The problem that two canonical arrays pose; a symbolic size counts as 32."""
+        """Return the problem of two canonical arrays; a symbolic size counts as 32."""
         sizes = (*x.shape[:2], *kernel.shape[-3:])
         pairs, images, groups, inputs, outputs = (
             n if isinstance(n, int) else SYMBOLIC for n in sizes
@@ -73,7 +73,7 @@ class Problem:
     def multiply_adds(self) -> int:
         """Scalar products summed, padding counted as pixels."""
         channels = self.groups * self.inputs * self.outputs
-        return self.pairs * self.images * channels * self.window.meetings
+        return self.pairs * self.images * channels * self.window.multiply_adds_per_channel_pair
 
     @cached_property
     def terms(self) -> int:
@@ -82,12 +82,12 @@ class Problem:
 
     @cached_property
     def is_long(self) -> bool:
-        """Whether there are more taps than outputs, as in kernel gradients."""
+        """True if there are more taps than outputs, as in kernel gradients."""
         return math.prod(self.window.taps) > math.prod(self.window.output)
 
     @cached_property
     def is_kernel_gradient(self) -> bool:
-        """Whether it is likely to be one: it has more taps than outputs, and sums images."""
+        """True if it is likely a kernel gradient: more taps than outputs, and a sum over images."""
         of_own_channels = self.groups > 1 and self.inputs == 1
         return self.is_long and not (of_own_channels and self.images > 1)
 
@@ -102,7 +102,7 @@ class Problem:
 
     @cached_property
     def is_empty(self) -> bool:
-        """Whether there is nothing to sum, or nothing to compute."""
+        """True if there is nothing to sum, or nothing to compute."""
         w = self.window
         counts = (self.pairs, self.images, self.groups, self.inputs, self.outputs)
         return 0 in (*counts, *w.input, *w.taps, *w.output)
@@ -150,26 +150,31 @@ class Problem:
 
     @property
     def itemsize(self) -> int:
-        """Bytes of a number while it is worked on."""
+        """Bytes of a number during the computation."""
         return max(self.dtype.itemsize, self.accumulator.itemsize)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What an algorithm spends: `flops` additions and multiplications, bytes of memory traffic,
-    and bytes of `workspace` held beside input, kernel and output."""
+    """The cost of an algorithm on a problem.
+
+    Attributes:
+      flops: additions and multiplications.
+      bytes: memory traffic.
+      workspace: bytes held beside input, kernel and output.
+    """
 
     flops: int
     bytes: int
     workspace: int
 
 
-issubdtype = functools.cache(jnp.issubdtype)  # is asked several times for each choice
+issubdtype = functools.cache(jnp.issubdtype)  # called several times for each choice
 
 
 @functools.cache
 def unit_roundoff(dtype: jnp.dtype) -> float:
-    """The largest relative error of one rounding; 0 for integers."""
+    """Return the largest relative error of one rounding; 0 for integers."""
     if not jnp.issubdtype(dtype, jnp.inexact):
         return 0.0
     return float(jnp.finfo(dtype).eps) / 2
@@ -177,7 +182,7 @@ def unit_roundoff(dtype: jnp.dtype) -> float:
 
 @functools.cache
 def accumulator(dtype: jnp.dtype) -> jnp.dtype:
-    """The dtype in which products of `dtype` are summed: float32 for 16-bit floats."""
+    """Return the dtype in which products of `dtype` are summed: float32 for 16-bit floats."""
     if jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32:
         return jnp.dtype(jnp.float32)
     return jnp.dtype(dtype)

@@ -15,21 +15,21 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 
 def unify_varying_axes(*arrays: jax.Array) -> list[jax.Array]:
-    """Inside of `shard_map`, marks each array as different on every device where one of them is.
+    """Mark each array as varying over the mesh axes over which any of them varies.
 
-    The mark's transpose is the sum over devices, without which the gradient of a kernel that all
-    devices share would be the gradient of each device's own part.
+    This matters inside of `shard_map`. The transpose of the mark is the sum over devices, without
+    which the gradient of a kernel that all devices share would lack the other devices' terms.
     """
     varying = [jax.typeof(array).manual_axis_type.varying for array in arrays]
     every = frozenset().union(*varying)
     return [
-        lax.pcast(array, tuple(every - own), to="varying") if every - own else array
-        for array, own in zip(arrays, varying, strict=True)
+        lax.pcast(array, tuple(every - axes), to="varying") if every - axes else array
+        for array, axes in zip(arrays, varying, strict=True)
     ]
 
 
 def output_sharding(x: ShapedArray, kernel: ShapedArray, shape: Sequence[int]) -> NamedSharding:
-    """The sharding of a canonical convolution's result: each axis as in the operand that has it.
+    """Return the sharding of a canonical convolution: each axis as in the operand that has it.
 
     An axis stays whole where the mesh does not divide it, and no axis of the mesh is used twice.
     """
@@ -47,7 +47,7 @@ def output_sharding(x: ShapedArray, kernel: ShapedArray, shape: Sequence[int]) -
 
 
 def sharded(f: Callable, x: jax.Array, kernel: jax.Array, shape: Sequence[int]) -> jax.Array:
-    """`f(x, kernel)`, whose inside XLA shards, with the result as `output_sharding` says."""
+    """Return `f(x, kernel)`, sharded inside by XLA, with the sharding of `output_sharding`."""
     aval = jax.typeof(x)
     if axes := _explicit_axes(aval):
         out = output_sharding(aval, jax.typeof(kernel), shape)
@@ -55,20 +55,20 @@ def sharded(f: Callable, x: jax.Array, kernel: jax.Array, shape: Sequence[int]) 
     return f(x, kernel)
 
 
-def may_split_space(x: ShapedArray, spread: bool) -> bool:
-    """Whether a spatial axis of a canonical input may be split over devices.
+def may_split_space(x: ShapedArray, partitioned: bool) -> bool:
+    """Return whether a spatial axis of a canonical input may be split over devices.
 
     Args:
-      x: its type.
-      spread: whether XLA spreads its program over several devices.
+      x: the type of the input.
+      partitioned: whether XLA partitions the program over several devices.
     """
     if _explicit_axes(x):
         return any(axes is not None for axes in _spec(x)[2:-2])
-    return spread
+    return partitioned
 
 
 def reshard_like(array: jax.Array, aval: ShapedArray) -> jax.Array:
-    """A cotangent, split over the mesh as what it is the cotangent of."""
+    """Return a cotangent with the sharding of its primal."""
     return jax.sharding.reshard(array, aval.sharding) if _explicit_axes(aval) else array
 
 

@@ -67,7 +67,7 @@ class BenchLayer:
     def multiply_adds(self) -> int:
         """Multiply-adds of one forward pass; padding is counted as pixels, input gaps are not."""
         products = math.prod(self.kernel[-2:]) * self.x[0] * max(1, self.kernels)
-        return products * self.window.meetings
+        return products * self.window.multiply_adds_per_channel_pair
 
 
 def depthwise(

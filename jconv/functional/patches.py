@@ -1,4 +1,4 @@
-"""Patches: every window of an input as an array of its own, and the sum that puts them back.
+"""Patches: every window of an input as an array, and the sum that adds them back.
 
 Both go one spatial axis at a time. `unfold` is one gather an axis. `fold` is its transpose, written
 without a scatter: as many patches overlap on a pixel as windows cover it, and one step adds a patch
@@ -235,18 +235,18 @@ def _check_patches(shape: Sizes, window: Window, spec: Sizes) -> None:
 
 
 def _taps_at(spec: Sizes) -> int:
-    """Where the axes of `size` go: beside the channels, on the side of space."""
+    """Return where the axes of the window go: beside the channels, on the side of space."""
     return spec[1] + (spec[1] < spec[2])
 
 
 def _axes(spec: Sizes) -> list[int]:
-    """Where each spatial axis stands while one axis of `size` has not been put in before it."""
+    """Return the position of each spatial axis while the window axes before it are missing."""
     at, rank = _taps_at(spec), len(spec) - 2
     return [a + (rank - 1 - i) * (a >= at) for i, a in enumerate(spec[2:])]
 
 
 def _border(added: Pads, mode: str, spec: Sizes):
-    """Continues an input beyond its border."""
+    """Return a function that continues an input beyond its border."""
     edges = [(0, 0)] * len(spec)
     for axis, pair in zip(spec[2:], added, strict=True):
         edges[axis] = pair
@@ -283,7 +283,7 @@ fold_p = Primitive("jconv_fold")
 
 
 def unfold_axis(x, *, window: Window, axis: int, taps: int) -> jax.Array:
-    """The patches of `x` along one of its axes, zero beyond the border.
+    """Return the patches of `x` along one of its axes, zero beyond the border.
 
     Args:
       x: any array.
@@ -295,13 +295,13 @@ def unfold_axis(x, *, window: Window, axis: int, taps: int) -> jax.Array:
 
 
 def along(window: Window, i: int) -> Window:
-    """The window of spatial axis `i` alone."""
+    """Return the window of spatial axis `i` alone."""
     return Window((window.input[i],), (window.taps[i],), (window.stride[i],), (window.padding[i],),
                   (window.dilation[i],), (window.input_dilation[i],))  # fmt: skip
 
 
 def sources(window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """Which pixel each output and tap (o, t) of one axis meet at, and whether there is one."""
+    """Return the pixel of each output and tap (o, t) of one axis, and whether it exists."""
     (outputs,), (taps,), ((before, _),) = window.output, window.taps, window.padding
     o, t = np.arange(outputs)[:, None], np.arange(taps)
     pixel = o * window.stride[0] + t * window.dilation[0] - before
@@ -309,7 +309,7 @@ def sources(window: Window) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _overlapping_patches(window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """For each pixel the outputs and taps that meet there; the `outputs`-th where there are fewer.
+    """Return the outputs and taps of each pixel; missing ones have an index beyond the outputs.
 
     Returns:
       Outputs and taps, each (overlap, pixels).
@@ -332,21 +332,21 @@ def _o_axis(axis: int, taps: int) -> int:
 
 
 def _to_patches(entries: Sequence, axis: int, taps: int, new: tuple) -> tuple:
-    """What there is for each axis of `x`, for each axis of its patches; `new` for `o` and `t`."""
+    """Map entries for the axes of `x` to the axes of its patches, with `new` for `o` and `t`."""
     entries = (*entries[:axis], new[0], *entries[axis + 1 :])
     return (*entries[:taps], new[1], *entries[taps:])
 
 
 def _to_input(entries: Sequence, axis: int, taps: int, new: Any) -> tuple:
-    """The reverse."""
+    """Map entries for the axes of patches to the axes of `x`, with `new` for the axis itself."""
     entries = (*entries[:taps], *entries[taps + 1 :])
     return (*entries[:axis], new, *entries[axis + 1 :])
 
 
-def _side_by_side(window: Window) -> bool:
-    """Whether neither pixels between windows are left out nor any are in two, and all are inside.
+def _tiles_exactly(window: Window) -> bool:
+    """Return whether the windows tile the input without gaps, overlaps or padding.
 
-    Patches are then pixels in another shape, which no device has to ask another for.
+    Patches are then a reshape of the pixels, without communication between devices.
     """
     last = window.output[0] * window.taps[0]
     return (
@@ -358,7 +358,7 @@ def _side_by_side(window: Window) -> bool:
 
 
 def _gather_patches(x, *, window: Window, axis: int, taps: int):
-    if _side_by_side(window):
+    if _tiles_exactly(window):
         x = lax.slice_in_dim(x, 0, window.output[0] * window.taps[0], axis=axis)
         x = x.reshape(*x.shape[:axis], *window.output, *window.taps, *x.shape[axis + 1 :])
         return jnp.moveaxis(x, axis + 1, taps)
@@ -384,7 +384,7 @@ def _gather_patches(x, *, window: Window, axis: int, taps: int):
 
 
 def _sum_patches(patches, *, window: Window, axis: int, taps: int):
-    if _side_by_side(window):
+    if _tiles_exactly(window):
         x = merged(jnp.moveaxis(patches, taps, axis + 1), axis)
         return extended(x, axis, 0, window.input[0] - x.shape[axis])
     shape = _to_input(patches.shape, axis, taps, window.input[0])
@@ -400,8 +400,8 @@ def _sum_patches(patches, *, window: Window, axis: int, taps: int):
     sizes = tuple(1 if a in (o, taps) else n for a, n in enumerate(patches.shape))
 
     def nth(index):
-        found = lax.gather(patches, index, numbers, sizes, mode="fill", fill_value=0)
-        return found.astype(accumulator(patches.dtype))
+        patch = lax.gather(patches, index, numbers, sizes, mode="fill", fill_value=0)
+        return patch.astype(accumulator(patches.dtype))
 
     index = jnp.asarray(index)
     y = lax.fori_loop(1, len(index), lambda j, y: y + nth(index[j]), nth(index[0]))

@@ -1,9 +1,9 @@
-"""Pooling: the mean, the largest value or a norm of every window of an input.
+"""Pooling: the mean, the maximum or a norm of every window of an input.
 
-A window's sum, and its maximum, is that of its columns along the other axis, so each pass takes one
-spatial axis and a `k x k` window costs `2 k` and not `k^2`. The maximum's derivative goes to one
-pixel, the first of equals in reading order. It does not use JAX's, which for windows with dilation
-is not there and which was 4 to 17 times slower on two CPU cores.
+Sums and maxima are separable, so each pass reduces one spatial axis and a `k x k` window costs
+`2 k` and not `k^2`. The derivative of the maximum goes to one pixel, the first of equals in reading
+order. It does not use JAX's derivative, which does not support dilation and was 4 to 17 times slower
+on two CPU cores.
 
 With `ceil_mode=True` windows may reach beyond the padding, as in torch and ONNX: the number of
 outputs is rounded up, and windows that start beyond the input's last pixel are dropped.
@@ -196,7 +196,7 @@ def _resolve(
 
 
 def _cropped(window: Window) -> Window:
-    """The window on the input without the pixels that negative padding takes away."""
+    """Return the window on the input without the pixels that negative padding crops."""
     pads = tuple((max(0, low), max(0, high)) for low, high in window.padding)
     sizes = tuple(
         max(0, n + min(0, low) + min(0, high))
@@ -206,7 +206,7 @@ def _cropped(window: Window) -> Window:
 
 
 def _reaching(window: Window) -> Window:
-    """The window with padding after the input for as many outputs as `ceil_mode` gives."""
+    """Return the window with the padding after the input that `ceil_mode` adds."""
     pads = []
     for axis, (low, _) in enumerate(window.padding):
         stride, n = window.stride[axis], window.input[axis]
@@ -228,7 +228,7 @@ def _crop(x, window: Window, ceil_mode: bool, spec: Sizes) -> tuple[jax.Array, W
 
 
 def _reduce_axis(x, init, op: Callable, window: Window, axis: int):
-    """One pass of `lax.reduce_window`, whose `window` has one axis: `axis` of `x`."""
+    """Reduce one axis of `x` by `lax.reduce_window`; `window` has that axis alone."""
     alone = lambda value, rest: tuple(value if a == axis else rest for a in range(x.ndim))
     return lax.reduce_window(
         x,
@@ -242,7 +242,7 @@ def _reduce_axis(x, init, op: Callable, window: Window, axis: int):
 
 
 def _passes(window: Window, spec: Sizes):
-    """One window along one axis a pass, the last spatial axis first."""
+    """Return the window along each axis with that axis, the last spatial axis first."""
     return [(along(window, i), axis) for i, axis in reversed(list(enumerate(spec[2:])))]
 
 
@@ -253,7 +253,7 @@ def _sum_pool(x, window: Window, spec: Sizes):
 
 
 def _float_dtypes(dtype) -> tuple[jnp.dtype, jnp.dtype]:
-    """The dtype of a result that is not whole, and the dtype to compute it in."""
+    """Return the dtype of a floating result, and the dtype in which it is computed."""
     if jnp.issubdtype(dtype, jnp.integer):
         dtype = jnp.result_type(float)
     return dtype, accumulator(dtype)
@@ -282,14 +282,14 @@ def _lp_pool(x, window: Window, ceil_mode: bool, p: float, spec: Sizes):
     sums = _sum_pool(_power(x, p), window, spec)
     if p == 1:
         return sums.astype(dtype)
-    # The root has no derivative at zero: there it is taken of one, and thrown away.
+    # The root has no derivative at zero. There it is evaluated at one, and the result is dropped.
     zero = sums == 0
     sums = jnp.where(zero, 1, sums)
     return jnp.where(zero, 0, jnp.sqrt(sums) if p == 2 else sums ** (1 / p)).astype(dtype)
 
 
 def _power(x, p: float):
-    """|x|^p, with every derivative that it has, and none that is infinite."""
+    """Return |x|^p with derivatives of every order, none of them infinite."""
     if p % 2 == 0:
         return lax.integer_pow(x, int(p))
     if isinstance(p, int):  # `abs` has the derivative 1 at zero in JAX, `sign(x) * x` has 0
@@ -329,7 +329,7 @@ def _max_axis_jvp(window: Window, axis: int, primals, tangents):
 
 
 def _first(x, y, window: Window, axis: int):
-    """Marks each window's largest pixel, the first of equals; `axis + 1` counts the pixels."""
+    """Mark the first largest pixel of each window, along `axis + 1`."""
     patches = unfold_axis(x, window=window, axis=axis, taps=axis + 1)
     column = (slice(None), *(None,) * (x.ndim - axis - 1))
     inside = sources(window)[1][(slice(None), *column)]
@@ -339,13 +339,13 @@ def _first(x, y, window: Window, axis: int):
 
 
 def _pick(x, first, window: Window, axis: int):
-    """The marked pixel of each window, zero where none is."""
+    """Return the marked pixel of each window, and zero where none is marked."""
     patches = unfold_axis(x, window=window, axis=axis, taps=axis + 1)
     return jnp.where(first, patches, 0).sum(axis + 1, dtype=x.dtype)
 
 
 def _reading_order(shape: Sizes, spec: Sizes):
-    """The number of each pixel, row by row."""
+    """Return the index of each pixel in reading order, with the shape of the input."""
     space = tuple(shape[axis] for axis in spec[2:])
     order = np.arange(math.prod(space), dtype=np.int32).reshape(space)
     order = order.transpose(np.argsort(np.argsort(spec[2:])))
