@@ -104,8 +104,11 @@ class Window:
         Multiply-adds of networks are usually counted like this: padding costs as much as pixels,
         the gaps of `input_dilation` cost nothing.
         """
-        return math.prod(map(_products_along_axis, self.output, self.taps, self.stride, self.dilation,
-                             self.padding, self.input_dilation))  # fmt: skip
+        axes = zip(
+            self.output, self.taps, self.stride, self.dilation, self.padding, self.input_dilation,
+            strict=True,
+        )  # fmt: skip
+        return math.prod(_products_along_axis(*axis) for axis in axes)
 
     def input_gradient(self, output: Sizes | None = None) -> Window:
         """Return the window of the derivative in the input, whose taps are reversed.

@@ -2,8 +2,8 @@
 
 Sums and maxima are separable, so each pass reduces one spatial axis and a `k x k` window costs
 `2 k` and not `k^2`. The derivative of the maximum goes to one pixel, the first of equals in reading
-order. It does not use JAX's derivative, which does not support dilation and was 4 to 17 times slower
-on two CPU cores.
+order. It does not use JAX's derivative, which does not support dilation and was 4 to 17 times
+slower on two CPU cores.
 
 With `ceil_mode=True` windows may reach beyond the padding, as in torch and ONNX: the number of
 outputs is rounded up, and windows that start beyond the input's last pixel are dropped.
