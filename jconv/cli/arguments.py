@@ -1,15 +1,10 @@
 """Parsing of the arguments that follow a verb."""
 
 import os
-import sys
 from collections.abc import Callable, Sequence
-from inspect import cleandoc
-from pathlib import Path
 from typing import TypeVar
 
 import tyro
-
-from jconv.cli.exit_codes import OK
 
 T = TypeVar("T")
 
@@ -37,27 +32,3 @@ def _expand_user(argument: str) -> str:
     # Values of a config, such as `--data.path=~/x`, are stored as they were written.
     is_option_of_verb = option.startswith("--") and "." not in option
     return option + equals + os.path.expanduser(value) if is_option_of_verb else argument
-
-
-def split_config_path(arguments: Sequence[str], verb: str, schema: type) -> tuple[Path, list[str]]:
-    """Return the path of the config, which comes first, and the arguments after it.
-
-    Args:
-      arguments: the arguments after the verb.
-      verb: its name.
-      schema: the dataclass of the arguments, whose docstring describes the verb.
-
-    Raises:
-      ValueError: if no path comes first.
-    """
-    if arguments and not arguments[0].startswith("-"):
-        return Path(arguments[0]), list(arguments[1:])
-    if arguments and arguments[0] in ("-h", "--help"):
-        print(f"usage: jconv {verb} CONFIG.yaml [--section.field VALUE ...] [--overwrite]\n")
-        print(cleandoc(schema.__doc__ or ""), end="\n\n")
-        print(f"`jconv {verb} CONFIG.yaml --help` lists the values of that config.")
-        sys.exit(OK)
-    raise ValueError(
-        f"`CONFIG` must be the path of a YAML file, given first. Received: "
-        f"{arguments[0] if arguments else 'nothing'}. Example: jconv {verb} configs/digits.yaml"
-    )

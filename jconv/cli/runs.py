@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from jconv.cli.arguments import parse, split_config_path
+from jconv.cli.arguments import parse
+from jconv.cli.config_arguments import parse_overrides, split_config_path
 from jconv.cli.exit_codes import INTERRUPTED, OK
 from jconv.data.safe_io import BadFile
 from jconv.report.page import write_page
@@ -41,7 +42,7 @@ def train(arguments: Sequence[str]) -> int:
     """Run `jconv train CONFIG.yaml [--section.field VALUE ...]`."""
     path, rest = split_config_path(arguments, "train", TrainArguments)
     config = load_config(path, TrainConfig, name=run_name(path))
-    options = parse(TrainArguments, f"train {path}", rest, default=TrainArguments(config))
+    options = parse_overrides(TrainArguments, f"train {path}", rest, config)
     return _report_result(
         lambda: train_run(options.config, runs=options.runs, overwrite=options.overwrite)
     )

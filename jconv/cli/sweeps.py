@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from jconv.cli.arguments import parse, split_config_path
+from jconv.cli.config_arguments import parse_overrides, split_config_path
 from jconv.cli.exit_codes import INTERRUPTED, OK
 from jconv.report.page import write_page
 from jconv.report.sweep import ranked, status_line, table, write_results
@@ -53,7 +53,7 @@ def sweep(arguments: Sequence[str]) -> int:
     path, rest = split_config_path(arguments, "sweep", SweepArguments)
     config = load_config(path, TrainConfig, name=run_name(path))
     axes, rest = parse_axes(rest, config)
-    options = parse(SweepArguments, f"sweep {path}", rest, default=SweepArguments(config))
+    options = parse_overrides(SweepArguments, f"sweep {path}", rest, config)
     for option in ("random", "optuna"):
         count = getattr(options, option)
         if count is not None and count < 1:

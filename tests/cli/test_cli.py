@@ -70,7 +70,8 @@ def test_config_values_are_overridden_by_options(here, capsys):
 @pytest.mark.parametrize(
     "arguments, expected",
     [
-        (("train", "tiny.yaml", "--steps", "-5"), "greater than or equal to 1"),
+        (("train", "tiny.yaml", "--steps", "-5"), "steps: must be greater than or equal to 1"),
+        (("train", "tiny.yaml", "--schedule.warmup-steps", "9"), "`schedule.warmup_steps` must be"),
         (("train", "tiny.yaml", "--steps", "many"), "invalid literal for int"),
         (("train", "tiny.yaml", "--optimiser.learning-rate", "1"), "--optimizer.learning-rate"),
         (("train", "tiny.yaml", "--loss", "mae"), "cross_entropy"),
@@ -94,7 +95,7 @@ def test_invalid_arguments_exit_with_2_and_a_message(arguments, expected, here, 
     code, out, err = call(*arguments, capsys=capsys)
     assert code == 2
     assert expected in out + err
-    assert "Traceback" not in out + err
+    assert "Traceback" not in out + err and "validation error" not in err
     assert not (here / "runs").exists()
 
 
