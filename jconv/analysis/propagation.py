@@ -94,10 +94,12 @@ def _reduce_window(eqn: JaxprEqn, fields: Sequence[FieldMap | None]) -> FieldMap
 def _pad(eqn: JaxprEqn, fields: Sequence[FieldMap | None]) -> FieldMap:
     if fields[0] is None or fields[1] is not None:
         return {}
-    # jnp.pad puts NumPy integers here.
-    config = [(int(low), int(interior)) for low, _, interior in eqn.params["padding_config"]]
+    config = eqn.params["padding_config"]
     return {
-        axis: (dim, field.apply_window(padding=config[dim][0], input_dilation=config[dim][1] + 1))
+        axis: (
+            dim,
+            field.apply_window(padding=config[dim][0], input_dilation=config[dim][2] + 1),
+        )
         for axis, (dim, field) in fields[0].items()
     }
 

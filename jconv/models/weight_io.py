@@ -117,7 +117,7 @@ def load(
             value = np.full(entry.shape, entry.fill_value)
         dtype = entry.variable.get_value().dtype
         entry.variable.set_value(jnp.asarray(entry.from_external(value), dtype))
-    initialise_rngs(model)
+    _initialise_rngs(model)
     model.preprocessing = _stored_preprocessing(metadata) or weight_format.preprocessing
     model.eval()
     return model
@@ -210,7 +210,7 @@ def _stored_preprocessing(metadata: Mapping[str, Any]) -> Preprocessing | None:
     return Preprocessing(tuple(values["mean"]), tuple(values["std"]), values["crop"])
 
 
-def initialise_rngs(model: Network) -> None:
+def _initialise_rngs(model: Network) -> None:
     """Give values to the random number streams of dropout, which `eval_shape` left abstract."""
     for i, (_, variable) in enumerate(nnx.iter_graph(model)):
         if isinstance(variable, nnx.RngKey):

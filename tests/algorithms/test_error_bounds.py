@@ -1,12 +1,12 @@
-"""What each algorithm promises, `error_bound` and `cost`, held to what is seen."""
+"""The `error_bound` and the workspace of each algorithm against measured errors and memory."""
 
 import re
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.compiler import USER_OPTIONS
 from helpers.entries import ENTRIES
 
 import jconv
@@ -22,7 +22,7 @@ DTYPES = ["float32", "bfloat16", "float16"]
 
 
 def valid_by_definition(x, kernel):
-    """A sum over taps in float64."""
+    """Convolve by a sum over taps in float64."""
     (rows, columns), (height, width) = kernel.shape[:2], x.shape[1:3]
     out = (height - rows + 1, width - columns + 1)
     return sum(
@@ -32,16 +32,13 @@ def valid_by_definition(x, kernel):
     )
 
 
-def inputs(rng, pixels, taps, into, out, dtype, rank_one):
-    """Random arrays first, then those that make the most of rounding errors."""
+def inputs(rng, pixels, taps, into, out, dtype):
+    """Draw random arrays, and arrays whose rounding errors are large."""
     x = rng.normal(size=(2, pixels, pixels, into))
     kernel = rng.normal(size=(taps, taps, into, out))
-    if rank_one:  # in powers of two, whose products are exact in every dtype
-        power = lambda *shape: rng.choice([-1, 1], shape) * 2.0 ** rng.integers(-2, 3, shape)
-        kernel = power(taps, 1, into, 1) * power(1, taps, 1, out)
     spike = x.copy()
     spike[0, 5, 5, 0] = 1e6 if dtype != "float16" else 1e3
-    balanced = kernel if rank_one else kernel - kernel.mean((0, 1, 2), keepdims=True)
+    balanced = kernel - kernel.mean((0, 1, 2), keepdims=True)
     a, b = rng.uniform(0.1, 1, 2)
     return {
         "random": (x, kernel),
@@ -65,7 +62,7 @@ def inputs(rng, pixels, taps, into, out, dtype, rank_one):
     ids=str,
 )
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_error_bounds_hold_and_are_within_100_times_of_what_is_seen(name, size, dtype, rng):
+def test_error_bounds_hold_and_are_within_100_times_the_measured_error(name, size, dtype, rng):
     pixels, taps, into, out = size
     algorithm, window = ALGORITHMS[name], make_window((pixels,) * 2, (taps,) * 2, padding="VALID")
     problem = Problem(window, 1, 2, 1, into, out, jnp.dtype(dtype))
@@ -84,11 +81,11 @@ def test_error_bounds_hold_and_are_within_100_times_of_what_is_seen(name, size, 
             assert bound <= 100 * error.max()
 
 
-QUICK_GRADIENTS = ("31x31", "strided", "grouped")
+QUICK = ("31x31", "strided", "grouped")
 
 
 def problems():
-    """The shapes of known layers, and of their gradients."""
+    """Yield the problems of known layers and of their gradients."""
     layers = {
         "31x31 depthwise": ((1, 56, 56, 64), (31, 31, 1, 64), dict(groups=64)),
         "31x31": ((1, 64, 64, 4), (31, 31, 4, 8), {}),
@@ -113,7 +110,7 @@ def problems():
         }
         for kind, (window, images, inputs, outputs) in kinds.items():
             problem = Problem(window, 1, images, groups, inputs, outputs, jnp.dtype("float32"))
-            marks = () if kind == "forward" or name in QUICK_GRADIENTS else pytest.mark.slow
+            marks = () if name in QUICK else pytest.mark.slow
             yield pytest.param(problem, id=f"{name}, {kind}", marks=marks)
 
 
@@ -124,17 +121,16 @@ def compiled(algorithm, p):
     x = jax.ShapeDtypeStruct((1, p.images, *p.window.input, p.groups, p.inputs), p.dtype)
     kernel = jax.ShapeDtypeStruct((1, *p.window.taps, p.groups, p.inputs, p.outputs), p.dtype)
     lowered = jax.jit(lambda x, kernel: algorithm(x, kernel, p.window)).lower(x, kernel)
-    start = time.perf_counter()
-    return lowered.compile(), time.perf_counter() - start
+    return lowered.compile(USER_OPTIONS)
 
 
 @pytest.mark.parametrize("problem", list(problems()))
 @pytest.mark.parametrize("name", jconv.ALGORITHMS)
-def test_programs_are_small_and_stay_within_the_workspace_stated(name, problem):
+def test_programs_are_small_and_stay_within_the_stated_workspace(name, problem):
     algorithm = jconv.ALGORITHMS[name]
     if reason := algorithm.supports(problem):
         pytest.skip(f"{name} refuses: {reason}")
-    program, seconds = compiled(algorithm, problem)
+    program = compiled(algorithm, problem)
     held = program.memory_analysis().temp_size_in_bytes
     if jax.default_backend() == "gpu":
         held -= CUBLAS
@@ -142,17 +138,15 @@ def test_programs_are_small_and_stay_within_the_workspace_stated(name, problem):
     instructions = len(re.findall(r"^\s+(?:ROOT )?%?[\w.-]+ = ", program.as_text(), re.M))
     if 31 in problem.window.taps or 31 in problem.window.output:
         assert instructions <= 200
-    # 3 seconds is what is promised for an idle machine; this one also runs other tests.
-    assert seconds <= 10
 
 
 @pytest.mark.parametrize("name", ["im2col", "overlap_add"])
 def test_a_bounded_workspace_stays_bounded_on_large_inputs(name):
-    """What is held beside copies of input and output does not grow with them."""
+    """The workspace beside copies of input and output does not grow with them."""
     held = []
     for rows in (256, 1024):
         window = make_window((rows, 256), (15, 15))
         problem = Problem(window, 1, 1, 1, 4, 4, jnp.dtype("float32"))
-        program, _ = compiled(jconv.ALGORITHMS[name], problem)
+        program = compiled(jconv.ALGORITHMS[name], problem)
         held.append(program.memory_analysis().temp_size_in_bytes - 3 * problem.bytes)
     assert max(held) < 200 * 2**20 and held[1] < 1.2 * max(held[0], 2**26)

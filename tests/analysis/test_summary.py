@@ -71,8 +71,8 @@ class Shared(nnx.Module):
 
 def test_layer_that_is_called_twice_has_its_parameters_once():
     layers = summarize(Shared(nnx.Rngs(0)), (8, 8, 4)).layers
-    calls = [(layer.name, layer.parameters, layer.receptive_field) for layer in layers]
-    assert calls == [
+    found = [(layer.name, layer.parameters, layer.receptive_field) for layer in layers]
+    assert found == [
         ("input", 0, "1x1"),
         ("conv", 144, "3x3"),
         ("conv", 0, "5x5"),
@@ -90,9 +90,9 @@ def test_layer_classes_are_unchanged_after_tracing():
 
 
 def test_jconv_and_lax_convolutions_have_the_same_summary():
-    jconv_summary = summarize(jconv.nn.Conv(4, 8, (3, 2), (2, 1), rngs=nnx.Rngs(0)), (9, 9, 4))
-    flax_summary = summarize(nnx.Conv(4, 8, (3, 2), (2, 1), rngs=nnx.Rngs(0)), (9, 9, 4))
-    assert rows(jconv_summary) == rows(flax_summary)
+    ours = summarize(jconv.nn.Conv(4, 8, (3, 2), (2, 1), rngs=nnx.Rngs(0)), (9, 9, 4))
+    theirs = summarize(nnx.Conv(4, 8, (3, 2), (2, 1), rngs=nnx.Rngs(0)), (9, 9, 4))
+    assert rows(ours) == rows(theirs)
 
 
 def test_input_dilation_costs_only_what_meets_a_pixel():

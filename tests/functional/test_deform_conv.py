@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.compiler import USER_OPTIONS
 from helpers.definition import pads_by_definition, per_axis
 from jax.sharding import PartitionSpec as P
 
@@ -315,7 +316,7 @@ def test_the_program_does_not_grow_with_the_kernel():
     def count(k, f):
         shapes = (2, 40, 41, 2), (k, k, 2, 3), (2, 41 - k, 42 - k, 1, k, k, 2)
         specs = [jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes]
-        return jax.jit(f).lower(*specs).compile().as_text().count(" = ")
+        return jax.jit(f).lower(*specs).compile(USER_OPTIONS).as_text().count(" = ")
 
     gradients = jax.grad(lambda *arrays: (deform_conv(*arrays) ** 2).sum(), (0, 1, 2))
     assert count(31, deform_conv) <= count(3, deform_conv) + 10 < 300
@@ -326,7 +327,7 @@ def test_samples_are_not_kept_for_the_backward_pass():
     shapes = (1, 20, 20, 16), (5, 5, 16, 16), (1, 16, 16, 1, 5, 5, 2)
     specs = [jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes]
     loss = lambda *arrays: (deform_conv(*arrays) ** 2).sum()
-    compiled = jax.jit(jax.grad(loss, (0, 1, 2))).lower(*specs).compile()
+    compiled = jax.jit(jax.grad(loss, (0, 1, 2))).lower(*specs).compile(USER_OPTIONS)
     corners, samples = 4 * 22**2 * 16 * 4, 25 * 16**2 * 16 * 4
     assert compiled.memory_analysis().temp_size_in_bytes < 8 * corners < 4 * samples
 

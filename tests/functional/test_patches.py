@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.compiler import USER_OPTIONS
 from helpers.definition import index_beyond, pads_by_definition, per_axis
 from jax.test_util import check_grads
 
@@ -159,7 +160,7 @@ def test_sixteen_bits_are_summed_in_float32():
 
 def test_the_program_does_not_grow_with_the_window():
     def instructions(f, x):
-        text = jax.jit(f).lower(x).compile().as_text()
+        text = jax.jit(f).lower(x).compile(USER_OPTIONS).as_text()
         return sum(" = " in line for line in text.splitlines())
 
     for size in (5, 31):

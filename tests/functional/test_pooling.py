@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.compiler import USER_OPTIONS
 from helpers.definition import pads_by_definition, per_axis, wide
 from jax.test_util import check_grads
 
@@ -289,7 +290,7 @@ def test_complex_numbers_have_a_mean():
 def test_the_program_does_not_grow_with_the_window(pool):
     def instructions(size):
         f = jax.grad(lambda x: jnp.sum(pool(x, size, stride=1, padding="SAME") ** 2))
-        text = jax.jit(f).lower(jnp.ones((1, 40, 40, 2))).compile().as_text()
+        text = jax.jit(f).lower(jnp.ones((1, 40, 40, 2))).compile(USER_OPTIONS).as_text()
         return sum(" = " in line for line in text.splitlines())
 
     growth = 1.2 if jax.default_backend() == "cpu" else 1.25  # 26 become 32 on a GPU
@@ -390,7 +391,7 @@ OWN_BAD_CALLS = [
 @pytest.mark.parametrize("options, allowed, received", BAD_CALLS, ids=range(len(BAD_CALLS)))
 def test_bad_calls_say_what_is_allowed_and_what_came(pool, options, allowed, received):
     with pytest.raises(ValueError) as error:
-        pool(**{"x": X, "size": 2, **options})
+        pool(**{"x": X, "window_shape": 2, **options})
     assert allowed in str(error.value) and received in str(error.value)
     assert "jconv" in str(error.traceback[-1].path)
 
@@ -398,5 +399,5 @@ def test_bad_calls_say_what_is_allowed_and_what_came(pool, options, allowed, rec
 @pytest.mark.parametrize("pool, options, allowed, received", OWN_BAD_CALLS)
 def test_each_refuses_what_is_its_own(pool, options, allowed, received):
     with pytest.raises(ValueError) as error:
-        pool(**{"x": X, "size": 2, **options})
+        pool(**{"x": X, "window_shape": 2, **options})
     assert allowed in str(error.value) and received in str(error.value)

@@ -1,6 +1,5 @@
 """The primitive under JAX's transformations, beyond what the conformance suite does."""
 
-import os
 import subprocess
 import sys
 
@@ -8,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.compiler import on_devices
 from helpers.entries import ENTRIES, any_algorithm
 from jax import lax
 from jax.test_util import check_grads
@@ -227,10 +227,9 @@ ON_DEVICES = ("direct",)  # of the rest in the slow run
 )
 def test_gradients_of_a_shared_kernel_are_summed_over_devices(names):
     """Inside and outside of shard_map, under automatic and explicit sharding, on 8 devices."""
-    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
     done = subprocess.run(
         [sys.executable, "-c", SHARDED, *names],
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        env=on_devices(8),
         capture_output=True,
         text=True,
     )

@@ -10,7 +10,7 @@ from flax import nnx
 
 from jconv.models import PUBLISHED
 from jconv.models.weight_formats import JCONV_FORMAT, weight_entries
-from jconv.models.weight_io import initialise_rngs
+from jconv.models.weight_io import _initialise_rngs
 
 # Tracing these takes jax 0.10 many seconds.
 LARGE = ("inception_v4", "inception_resnet_v2")
@@ -27,7 +27,7 @@ def zero_network(name, **options):
     model = nnx.clone(abstract_network(name, **options))
     for entry in weight_entries(model, JCONV_FORMAT):
         entry.variable.set_value(jnp.zeros(entry.variable.shape, jnp.float32))
-    initialise_rngs(model)
+    _initialise_rngs(model)
     model.eval()
     return model
 

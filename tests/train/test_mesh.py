@@ -12,6 +12,7 @@ import time
 
 import pytest
 import yaml
+from helpers.compiler import on_devices
 from helpers.tiny_run import read_metrics
 
 from jconv.train import TrainConfig, resume, train
@@ -49,16 +50,11 @@ def assert_same_curve(run, expected):
                 assert a[name] == pytest.approx(b[name], rel=1e-5, abs=1e-5)
 
 
-def environment(devices):
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-
-
 def start(folder, arguments, *, devices, **variables):
     return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=folder,
-        env=environment(devices) | variables,
+        env=on_devices(devices) | variables,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -141,7 +137,7 @@ def programs(tmp_path_factory):
     output = subprocess.run(
         [sys.executable, "-c", PRINT_PROGRAMS],
         cwd=folder,
-        env=environment(8),
+        env=on_devices(8),
         capture_output=True,
         text=True,
         check=True,
