@@ -133,11 +133,13 @@ def test_torchs_and_onnxs_own_examples():
     y = max_pool(x, 3, stride=2, ceil_mode=True)  # maxpool_2d_ceil
     np.testing.assert_array_equal(y[0, :, :, 0], [[11, 12], [15, 16]])
     x = jnp.arange(1.0, 26).reshape(1, 5, 5, 1)
-    y = avg_pool(x, 5, stride=1, padding=2)  # averagepool_2d_precomputed_pads
+    # averagepool_2d_precomputed_pads
+    y = avg_pool(x, 5, stride=1, padding=2, count_include_pad=False)
     np.testing.assert_allclose(y[0, 0, :, 0], [7, 7.5, 8, 8.5, 9], rtol=1e-6)
     y = avg_pool(x, 5, stride=1, padding=2, count_include_pad=True)
     np.testing.assert_allclose(y[0, 0, :, 0], [2.52, 3.6, 4.8, 4.08, 3.24], rtol=1e-6)
-    y = avg_pool(x, 3, stride=2, padding="SAME")  # averagepool_2d_precomputed_same_upper
+    # averagepool_2d_precomputed_same_upper
+    y = avg_pool(x, 3, stride=2, padding="SAME", count_include_pad=False)
     np.testing.assert_allclose(y[0, 0, :, 0], [4, 5.5, 7], rtol=1e-6)
     # A window that would start in the padding after the input is dropped, at 2 * 3 >= 2 + 1.
     assert avg_pool(jnp.ones((1, 2, 2, 3)), 3, padding=1, ceil_mode=True).shape == (1, 1, 1, 3)
@@ -152,11 +154,13 @@ def test_torchs_and_onnxs_own_examples():
 
 POOLS = [
     avg_pool,
-    lambda x, size, **options: avg_pool(x, size, count_include_pad=True, **options),
+    lambda x, window_shape, **options: avg_pool(
+        x, window_shape, count_include_pad=False, **options
+    ),
     max_pool,
     lp_pool,
-    lambda x, size, **options: lp_pool(x, size, p=3, **options),
-    lambda x, size, **options: lp_pool(x, size, p=1.5, **options),
+    lambda x, window_shape, **options: lp_pool(x, window_shape, p=3, **options),
+    lambda x, window_shape, **options: lp_pool(x, window_shape, p=1.5, **options),
 ]
 every_pool = pytest.mark.parametrize("pool", POOLS)
 

@@ -1,7 +1,6 @@
 """Runs on several devices and in several processes."""
 
 import json
-import os
 import re
 import shutil
 import signal
