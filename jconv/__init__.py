@@ -12,6 +12,7 @@ from jconv._version import __version__ as __version__
 if TYPE_CHECKING:
     from jconv import analysis as analysis
     from jconv import data as data
+    from jconv import extend as extend
     from jconv import kernels as kernels
     from jconv import models as models
     from jconv import nn as nn
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from jconv.transforms.tune import tune as tune
     from jconv.walkthrough import walkthrough as walkthrough
 
-_MODULES = ("analysis", "data", "kernels", "models", "nn", "report", "structure", "train")
+_MODULES = ("analysis", "data", "extend", "kernels", "models", "nn", "report", "structure", "train")
 
 # Each public function or class, and the module that defines it. The imports above list the same
 # names for type checkers.

@@ -7,11 +7,11 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-import jconv
 from jconv.cli.arguments import parse
 from jconv.cli.exit_codes import OK
 from jconv.train import TrainConfig, load_config, run_name
 from jconv.train.inspect_step import first_step
+from jconv.transforms.inspect import inspect as inspect_function
 
 
 def inspect(arguments: Sequence[str]) -> int:
@@ -32,7 +32,7 @@ def inspect(arguments: Sequence[str]) -> int:
           timed: run each convolution alone, and show how long it took.
         """
         step, inputs = first_step(load_config(config, TrainConfig, name=run_name(config)))
-        return jconv.inspect(step, timed=timed)(*inputs)
+        return inspect_function(step, timed=timed)(*inputs)
 
     Console().print(parse(inspect_step, "inspect", arguments))
     return OK

@@ -9,7 +9,6 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress
 
-import jconv
 from jconv.bench.implementations import problems_of
 from jconv.bench.layers import choose_layers
 from jconv.bench.random_layers import random_problems
@@ -19,6 +18,7 @@ from jconv.cli.exit_codes import OK
 from jconv.selection.tuning_table import ENV_VAR, default_path
 from jconv.train import TrainConfig, load_config, run_name
 from jconv.train.inspect_step import first_step
+from jconv.transforms.inspect import inspect
 from jconv.transforms.tune import tune_problems
 
 
@@ -78,5 +78,5 @@ def _problems(
         layers = choose_layers(only)
         return (problem for layer in layers for problem in problems_of(layer)), None
     step, inputs = first_step(load_config(config, TrainConfig, name=run_name(config)))
-    problems = [call.problem for call in jconv.inspect(step)(*inputs).convolutions]
+    problems = [call.problem for call in inspect(step)(*inputs).convolutions]
     return problems, len(set(problems))

@@ -8,10 +8,10 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-import jconv
 from jconv.cli.arguments import parse
 from jconv.cli.exit_codes import OK
 from jconv.kernels import KERNELS
+from jconv.walkthrough import walkthrough as make_walkthrough
 
 
 def walkthrough(arguments: Sequence[str]) -> int:
@@ -35,7 +35,7 @@ def walkthrough(arguments: Sequence[str]) -> int:
           dilation: pixels between neighbouring taps.
           flip: rotate the kernel by 180 degrees first: convolution instead of cross-correlation.
         """
-        return jconv.walkthrough(
+        return make_walkthrough(
             _matrix("x", x),
             np.asarray(KERNELS[kernel]()) if kernel in KERNELS else _matrix("kernel", kernel),
             stride=stride,
