@@ -35,6 +35,7 @@ from jconv.nn.local_conv import LocalConv as LocalConv
 from jconv.nn.local_response_norm import LocalResponseNorm as LocalResponseNorm
 from jconv.nn.mixed_depthwise import InceptionDepthwise as InceptionDepthwise
 from jconv.nn.mixed_depthwise import MixConv as MixConv
+from jconv.nn.norm_pad import NormPad as NormPad
 from jconv.nn.parallel import Branch as Branch
 from jconv.nn.parallel import ParallelConv as ParallelConv
 from jconv.nn.pool import AvgPool as AvgPool
@@ -43,7 +44,6 @@ from jconv.nn.pool import GlobalAveragePool as GlobalAveragePool
 from jconv.nn.pool import LpPool as LpPool
 from jconv.nn.pool import MaxPool as MaxPool
 from jconv.nn.reparameterised import DiverseBranchBlock as DiverseBranchBlock
-from jconv.nn.reparameterised import NormPad as NormPad
 from jconv.nn.reparameterised import RepVGGBlock as RepVGGBlock
 from jconv.nn.separable_conv import SeparableConv as SeparableConv
 from jconv.nn.sequential import Sequential as Sequential

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from jconv.nn.conv_norm import square
+from jconv.nn.layer_arguments import AnyArray
 
 
 class AdaptiveAvgPool(nnx.Module):
@@ -23,7 +24,8 @@ class AdaptiveAvgPool(nnx.Module):
     def __init__(self, output_size: int | Sequence[int]):
         self.output_size = square("output_size", output_size)
 
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n ho wo c"]:
+    def __call__(self, x: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n ho wo c"]:
+        """Return the averages of `x`."""
         for axis, m in enumerate(self.output_size, start=1):
             x = jnp.moveaxis(jnp.tensordot(_averages(x.shape[axis], m), x, (1, axis)), 0, axis)
         return x

@@ -3,23 +3,28 @@
 import functools
 import operator
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Num
+from jaxtyping import Num
+
+from jconv.nn.layer_arguments import AnyArray
 
 
 class Concatenate(nnx.Module):
     """Concatenation of a list of arrays along their channels, the last axis."""
 
-    def __call__(self, xs: list[Num[Array, "..."]]) -> Num[Array, "..."]:
+    def __call__(self, xs: Any) -> Num[AnyArray, "..."]:
+        """Return the arrays `xs` in one array."""
         return jnp.concatenate(_listed(xs, "concatenate"), axis=-1)
 
 
 class Add(nnx.Module):
     """Sum of a list of arrays of one shape."""
 
-    def __call__(self, xs: list[Num[Array, "..."]]) -> Num[Array, "..."]:
+    def __call__(self, xs: Any) -> Num[AnyArray, "..."]:
+        """Return the sum of the arrays `xs`."""
         return functools.reduce(operator.add, _listed(xs, "add"))
 
 
@@ -48,7 +53,8 @@ class Parallel(nnx.Module):
         self.branches = nnx.List(branches)
         self.join = JOINS[join]()
 
-    def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
+    def __call__(self, x: Num[AnyArray, "..."]) -> Num[AnyArray, "..."]:
+        """Return the joined outputs of the branches for `x`."""
         return self.join([branch(x) for branch in self.branches])
 
 

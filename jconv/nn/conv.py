@@ -87,7 +87,7 @@ class Conv(nnx.Conv):
         kernel_dilation: int | Sequence[int] | None = 1,
         feature_group_count: int = 1,
         use_bias: bool = True,
-        mask: jax.Array | None = None,
+        mask: Any = None,
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
         precision: Any = None,
@@ -157,7 +157,16 @@ class Conv(nnx.Conv):
             bias_metadata=bias_metadata,
         )
 
-    def __call__(self, inputs, out_sharding=None) -> jax.Array:
+    def __call__(self, inputs: Any, out_sharding=None) -> jax.Array:
+        """Return the convolution of `inputs`.
+
+        Args:
+          inputs: `(*batch, *space, in)`, or as `layout` says.
+          out_sharding: sharding of the output under explicit sharding, as in `nnx.Conv`.
+
+        Raises:
+          ValueError: if `inputs` has other axes or channels than the layer.
+        """
         inputs = as_array("inputs", inputs)
         rank = len(self.kernel_size)
         channels_first = is_channels_first(self.layout, rank)
@@ -245,6 +254,7 @@ class ConvGeneralDilated:
         preferred_element_type=None,
         out_sharding=None,
     ) -> jax.Array:
+        """Return `jconv.conv` of the arguments of `lax.conv_general_dilated`."""
         with errors_in_flax_names(x="inputs"):
             y = conv(
                 x,

@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.linear import default_kernel_init
-from jaxtyping import Array, Num
+from jaxtyping import Num
 
 from jconv.algorithms import Algorithm
 from jconv.nn.conv import Conv
-from jconv.nn.layer_arguments import axis_sizes, flax_names, per_axis_or_one
+from jconv.nn.layer_arguments import AnyArray, axis_sizes, flax_names, per_axis_or_one
 from jconv.nn.sequential import Sequential
 from jconv.selection.plan import Plan
 
-Activation = Callable[[jax.Array], jax.Array]
+Activation = Callable[[Any], jax.Array]  # from an array
 
 
 class ConvNorm(nnx.Module):
@@ -103,7 +103,8 @@ class ConvNorm(nnx.Module):
         )
         self.activation = activation
 
-    def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
+    def __call__(self, x: Num[AnyArray, "..."]) -> Num[AnyArray, "..."]:
+        """Return the normalised and activated convolution of `x`."""
         y = self.conv(x)
         if self.norm is not None:
             y = self.norm(y)

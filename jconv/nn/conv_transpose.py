@@ -97,7 +97,7 @@ class ConvTranspose(nnx.ConvTranspose):
         padding: Any = "SAME",
         kernel_dilation: int | Sequence[int] | None = None,
         use_bias: bool = True,
-        mask: jax.Array | None = None,
+        mask: Any = None,
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
         precision: Any = None,
@@ -169,7 +169,12 @@ class ConvTranspose(nnx.ConvTranspose):
                 bias_init(rngs.params(), (out_features,), param_dtype), **bias_metadata
             )
 
-    def __call__(self, inputs) -> jax.Array:
+    def __call__(self, inputs: Any) -> jax.Array:
+        """Return the transposed convolution of `inputs`, `(*batch, *space, in)`.
+
+        Raises:
+          ValueError: if `inputs` has other axes or channels than the layer.
+        """
         return over_batch_axes(
             "inputs",
             self._transpose,

@@ -6,9 +6,9 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.linear import default_bias_init, default_kernel_init
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from jconv.nn.layer_arguments import flax_names
+from jconv.nn.layer_arguments import AnyArray, flax_names
 
 
 class MetaNeXtBlock(nnx.Module):
@@ -65,7 +65,8 @@ class MetaNeXtBlock(nnx.Module):
             drop_path_rate, broadcast_dims=(1, 2, 3), rngs=rngs if drop_path_rate else None
         )
 
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+    def __call__(self, x: Float[AnyArray, "n h w c"]) -> Float[AnyArray, "n h w c"]:
+        """Return the output of the block for `x`."""
         y = self.norm(self.mixer(x))
         y = self.narrow(nnx.gelu(self.widen(y), approximate=False))
         return x + self.drop(self.scale * y)

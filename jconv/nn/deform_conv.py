@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 from flax.nnx.nn.linear import default_bias_init, default_kernel_init
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from jconv._core.geometry import resolve_padding_mode
 from jconv._core.validation import as_array, check_int
@@ -18,6 +18,7 @@ from jconv.functional.deform_conv import deform_conv
 from jconv.nn.border import apply_padding
 from jconv.nn.conv import Conv
 from jconv.nn.layer_arguments import (
+    AnyArray,
     axis_sizes,
     check_features,
     check_parameters,
@@ -31,10 +32,10 @@ from jconv.selection.plan import Plan
 
 
 class DeformConv(nnx.Module):
-    """Convolution whose taps another convolution moves, by `jconv.deform_conv`:
-    `(*batch, *space, in)` to `(*batch, *output, out)`.
+    """Convolution whose taps are moved by another convolution, by `jconv.deform_conv`.
 
-    That convolution is initialized with zeros, so at first no tap moves, and with `modulated`
+    An input `(*batch, *space, in)` becomes `(*batch, *output, out)`. The other convolution, which
+    computes the offsets, is initialized with zeros, so at first no tap moves, and with `modulated`
     every tap is weighted by one half.
 
     Args:
@@ -145,7 +146,8 @@ class DeformConv(nnx.Module):
             else None
         )
 
-    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+    def __call__(self, x: Any) -> Float[AnyArray, "..."]:
+        """Return the convolution of `x` with moved taps."""
         x = as_array("x", x)
         rank = len(self.kernel_size)
         return over_batch_axes("x", self._convolve, x, rank, self.in_features, self.layout)

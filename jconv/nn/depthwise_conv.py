@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype as default_promote_dtype
@@ -64,7 +63,7 @@ class DepthwiseConv(Conv):
         input_dilation: int | Sequence[int] | None = 1,
         kernel_dilation: int | Sequence[int] | None = 1,
         use_bias: bool = True,
-        mask: jax.Array | None = None,
+        mask: Any = None,
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
         precision: Any = None,

@@ -7,12 +7,12 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.linear import default_kernel_init
-from jaxtyping import Array, Num
+from jaxtyping import Num
 
 from jconv._core.validation import per_axis
 from jconv.algorithms import Algorithm
 from jconv.nn.conv_norm import Activation, ConvNorm
-from jconv.nn.layer_arguments import flax_names
+from jconv.nn.layer_arguments import AnyArray, flax_names
 from jconv.nn.squeeze_excite import SqueezeExcite
 from jconv.selection.plan import Plan
 
@@ -94,7 +94,8 @@ class InvertedResidual(nnx.Module):
         unit_strides = set(per_axis("strides", strides, 2)) == {1}
         self.is_residual = unit_strides and in_features == out_features
 
-    def __call__(self, x: Num[Array, "n h w ci"]) -> Num[Array, "n ho wo co"]:
+    def __call__(self, x: Num[AnyArray, "n h w ci"]) -> Num[AnyArray, "n ho wo co"]:
+        """Return the output of the block for `x`."""
         y = x if self.expand is None else self.expand(x)
         y = self.depthwise(y)
         if self.squeeze_excite is not None:

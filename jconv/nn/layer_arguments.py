@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jconv._core.conv_spec import resolve_precision
 from jconv._core.layout import resolve_layout
@@ -21,6 +22,8 @@ from jconv._core.validation import (
     received,
     rename_arguments,
 )
+
+AnyArray = jax.Array | np.ndarray
 
 # The names in Flax of what torch and the functions of jconv spell differently.
 flax_names = reject_renamed(

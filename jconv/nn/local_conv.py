@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 from flax.nnx.nn.linear import default_bias_init
-from jaxtyping import Array, Num
+from jaxtyping import Num
 
 from jconv._core.geometry import Window, dilated_size, resolve_padding, resolve_padding_mode
 from jconv._core.validation import as_array, per_axis
@@ -16,6 +16,7 @@ from jconv.functional.conv import output_shape
 from jconv.functional.conv_local import conv_local
 from jconv.nn.border import apply_padding
 from jconv.nn.layer_arguments import (
+    AnyArray,
     axis_sizes,
     check_features,
     check_parameters,
@@ -28,8 +29,9 @@ from jconv.nn.layer_arguments import (
 
 
 class LocalConv(nnx.Module):
-    """Convolution without weight sharing, by `jconv.conv_local`: `(*batch, *input_size, in)` to
-    `(*batch, *output, out)`.
+    """Convolution without weight sharing, by `jconv.conv_local`.
+
+    An input `(*batch, *input_size, in)` becomes `(*batch, *output, out)`.
 
     Args:
       in_features: channels of the input.
@@ -148,7 +150,8 @@ class LocalConv(nnx.Module):
             input_dilation=self.input_dilation,
         )
 
-    def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
+    def __call__(self, x: Any) -> Num[AnyArray, "..."]:
+        """Return the convolution of `x`, which must have the pixels of `input_size`."""
         x = as_array("x", x)
         rank = len(self.kernel_size)
         return over_batch_axes("x", self._convolve, x, rank, self.in_features, self.layout)

@@ -2,9 +2,10 @@
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from jconv._core.validation import check_int
+from jconv.nn.layer_arguments import AnyArray
 
 
 class LocalResponseNorm(nnx.Module):
@@ -25,7 +26,8 @@ class LocalResponseNorm(nnx.Module):
         self.size = check_int("size", size, min=1)
         self.alpha, self.beta, self.k = alpha, beta, k
 
-    def __call__(self, x: Float[Array, "*n c"]) -> Float[Array, "*n c"]:
+    def __call__(self, x: Float[AnyArray, "*n c"]) -> Float[AnyArray, "*n c"]:
+        """Return `x` divided by the energy of its neighbouring channels."""
         channels, before = x.shape[-1], self.size // 2
         pads = [(0, 0)] * (x.ndim - 1) + [(before, self.size - 1 - before)]
         squares = jnp.pad(jnp.square(x), pads)

@@ -6,18 +6,19 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.linear import default_bias_init, default_kernel_init
-from jaxtyping import Array, Num
+from jaxtyping import Num
 
 from jconv.algorithms import Algorithm
 from jconv.nn.conv_norm import square
 from jconv.nn.depthwise_conv import DepthwiseConv
-from jconv.nn.layer_arguments import flax_names
+from jconv.nn.layer_arguments import AnyArray, flax_names
 from jconv.selection.plan import Plan
 
 
 class MixConv(nnx.Module):
-    """Depthwise convolution of each part of the channels with another kernel size: `(n, h, w, c)`
-    to `(n, h / strides, w / strides, c)`.
+    """Depthwise convolution of each part of the channels with another kernel size.
+
+    An input `(n, h, w, c)` becomes `(n, h / strides, w / strides, c)`.
 
     Args:
       in_features: channels of input and output.
@@ -94,13 +95,15 @@ class MixConv(nnx.Module):
             for width, size in zip(self.widths, kernel_sizes, strict=True)
         )
 
-    def __call__(self, x: Num[Array, "n h w c"]) -> Num[Array, "n ho wo c"]:
+    def __call__(self, x: Num[AnyArray, "n h w c"]) -> Num[AnyArray, "n ho wo c"]:
+        """Return the convolutions of the parts of `x`, concatenated."""
         return _split_and_concatenate(x, self.widths, self.parts)
 
 
 class InceptionDepthwise(nnx.Module):
-    """Depthwise convolution of some channels with a square, a row and a column, which leaves the
-    other channels unchanged: `(n, h, w, c)` to the same shape.
+    """Depthwise convolution of some channels with a square, a row and a column.
+
+    The other channels are unchanged, and the shape `(n, h, w, c)` stays.
 
     Args:
       in_features: channels of input and output.
@@ -168,7 +171,8 @@ class InceptionDepthwise(nnx.Module):
             DepthwiseConv(width, size, **options) for size in sizes
         )
 
-    def __call__(self, x: Num[Array, "n h w c"]) -> Num[Array, "n h w c"]:
+    def __call__(self, x: Num[AnyArray, "n h w c"]) -> Num[AnyArray, "n h w c"]:
+        """Return the unchanged and the convolved channels of `x`, concatenated."""
         parts = (lambda x: x, self.square, self.row, self.column)
         return _split_and_concatenate(x, self.widths, parts)
 

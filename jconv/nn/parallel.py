@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.linear import default_kernel_init
-from jaxtyping import Array, Num
+from jaxtyping import Num
 
 from jconv._core.validation import is_integer
 from jconv.algorithms import Algorithm
@@ -15,7 +15,7 @@ from jconv.nn.branches import Concatenate
 from jconv.nn.conv import Conv
 from jconv.nn.conv_norm import Activation, ConvNorm, square
 from jconv.nn.depthwise_conv import DepthwiseConv
-from jconv.nn.layer_arguments import flax_names
+from jconv.nn.layer_arguments import AnyArray, flax_names
 from jconv.nn.pool import AvgPool, MaxPool
 from jconv.nn.sequential import Sequential
 from jconv.selection.plan import Plan
@@ -70,11 +70,11 @@ Branch.__init__ = flax_names(Branch.__init__)
 
 
 class ParallelConv(nnx.Module):
-    """The Inception module, in its plain form or with any branches: `(n, h, w, in)` to
-    `(n, h, w, sum of widths)`.
+    """The Inception module, in its plain form or with any branches.
 
-    Each branch has the whole input and keeps its rows and columns. The activation is applied to
-    each branch, and their outputs are concatenated along channels, in the order of `widths`.
+    An input `(n, h, w, in)` becomes `(n, h, w, sum of widths)`. Each branch has the whole input and
+    keeps its rows and columns. The activation is applied to each branch, and their outputs are
+    concatenated along channels, in the order of `widths`.
 
     Args:
       in_features: channels of the input.
@@ -164,7 +164,8 @@ class ParallelConv(nnx.Module):
         self.activation = activation
         self.concatenate = Concatenate()
 
-    def __call__(self, x: Num[Array, "n h w ci"]) -> Num[Array, "n h w co"]:
+    def __call__(self, x: Num[AnyArray, "n h w ci"]) -> Num[AnyArray, "n h w co"]:
+        """Return the concatenated outputs of the branches for `x`."""
         y = [branch(x) for branch in self.branches]
         if self.activation is not None:
             y = [self.activation(branch) for branch in y]

@@ -6,11 +6,12 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Num
+from jaxtyping import Num
 
 from jconv._core.validation import as_array, hashable, per_axis
 from jconv.functional.pooling import avg_pool, lp_pool, max_pool
 from jconv.nn.layer_arguments import (
+    AnyArray,
     axis_sizes,
     errors_in_flax_names,
     flax_names,
@@ -103,7 +104,8 @@ class MaxPool(_Pool):
         super().__init__(window_shape, strides, padding, window_dilation, ceil_mode, layout)
         self.return_indices = return_indices
 
-    def __call__(self, x: Num[Array, "..."]) -> Any:
+    def __call__(self, x: Any) -> Any:
+        """Return the maxima of `x`, or the pair (maxima, indices) with `return_indices`."""
         return self._pool(max_pool, x, return_indices=self.return_indices)
 
 
@@ -136,7 +138,8 @@ class AvgPool(_Pool):
         super().__init__(window_shape, strides, padding, window_dilation, ceil_mode, layout)
         self.count_include_pad = count_include_pad
 
-    def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
+    def __call__(self, x: Any) -> Num[AnyArray, "..."]:
+        """Return the means of `x`."""
         return self._pool(avg_pool, x, count_include_pad=self.count_include_pad)
 
 
@@ -168,19 +171,22 @@ class LpPool(_Pool):
         super().__init__(window_shape, strides, padding, window_dilation, ceil_mode, layout)
         self.p = p
 
-    def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
+    def __call__(self, x: Any) -> Num[AnyArray, "..."]:
+        """Return the norms of `x`."""
         return self._pool(lp_pool, x, p=self.p)
 
 
 class GlobalAveragePool(nnx.Module):
     """Mean over all spatial axes: `(n, *space, c)` to `(n, c)`."""
 
-    def __call__(self, x: Num[Array, "n *space c"]) -> Num[Array, "n c"]:
+    def __call__(self, x: Num[AnyArray, "n *space c"]) -> Num[AnyArray, "n c"]:
+        """Return the mean of each channel of each image in `x`."""
         return jnp.mean(x, axis=range(1, x.ndim - 1))
 
 
 class Flatten(nnx.Module):
     """Flattening of all axes but the batch: `(n, *space, c)` to `(n, space * c)`."""
 
-    def __call__(self, x: Num[Array, "n *rest"]) -> Num[Array, "n features"]:
+    def __call__(self, x: Num[AnyArray, "n *rest"]) -> Num[AnyArray, "n features"]:
+        """Return `x` with one axis of features."""
         return x.reshape(x.shape[0], math.prod(x.shape[1:]))

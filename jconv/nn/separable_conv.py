@@ -4,18 +4,17 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype as default_promote_dtype
 from flax.nnx.nn.linear import default_bias_init, default_kernel_init
-from jaxtyping import Array, Num
+from jaxtyping import Num
 
 from jconv._core.validation import check_int
 from jconv.algorithms import Algorithm
 from jconv.nn.conv import Conv
 from jconv.nn.depthwise_conv import DepthwiseConv
-from jconv.nn.layer_arguments import flax_names
+from jconv.nn.layer_arguments import AnyArray, flax_names
 from jconv.selection.plan import Plan
 
 
@@ -72,7 +71,7 @@ class SeparableConv(nnx.Module):
         input_dilation: int | Sequence[int] | None = 1,
         kernel_dilation: int | Sequence[int] | None = 1,
         use_bias: bool = True,
-        mask: jax.Array | None = None,
+        mask: Any = None,
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
         precision: Any = None,
@@ -127,5 +126,6 @@ class SeparableConv(nnx.Module):
             **shared,
         )
 
-    def __call__(self, x: Num[Array, "..."]) -> Num[Array, "..."]:
+    def __call__(self, x: Num[AnyArray, "..."]) -> Num[AnyArray, "..."]:
+        """Return the separable convolution of `x`."""
         return self.pointwise(self.depthwise(x))

@@ -5,12 +5,12 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.linear import default_bias_init, default_kernel_init
-from jaxtyping import Array, Num
+from jaxtyping import Num
 
 from jconv.algorithms import Algorithm
 from jconv.nn.conv import Conv
 from jconv.nn.conv_norm import Activation
-from jconv.nn.layer_arguments import flax_names
+from jconv.nn.layer_arguments import AnyArray, flax_names
 from jconv.selection.plan import Plan
 
 
@@ -66,6 +66,7 @@ class SqueezeExcite(nnx.Module):
         self.expand = Conv(se_features, in_features, (1, 1), **options)
         self.activation, self.gate = activation, gate
 
-    def __call__(self, x: Num[Array, "n h w c"]) -> Num[Array, "n h w c"]:
+    def __call__(self, x: Num[AnyArray, "n h w c"]) -> Num[AnyArray, "n h w c"]:
+        """Return `x` with scaled channels."""
         average = x.mean((1, 2), keepdims=True)
         return x * self.gate(self.expand(self.activation(self.reduce(average))))

@@ -6,11 +6,11 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.linear import default_kernel_init
-from jaxtyping import Array, Num
+from jaxtyping import Num
 
 from jconv.algorithms import Algorithm
 from jconv.nn.conv_norm import ConvNorm
-from jconv.nn.layer_arguments import flax_names
+from jconv.nn.layer_arguments import AnyArray, flax_names
 from jconv.nn.pool import MaxPool
 from jconv.nn.separable_conv import SeparableConv
 from jconv.nn.sequential import Sequential
@@ -18,8 +18,9 @@ from jconv.selection.plan import Plan
 
 
 class XceptionBlock(nnx.Module):
-    """Separable convolutions with a shortcut: `(n, h, w, in)` to
-    `(n, h / strides, w / strides, widths[-1])`.
+    """Separable convolutions with a shortcut.
+
+    An input `(n, h, w, in)` becomes `(n, h / strides, w / strides, widths[-1])`.
 
     Args:
       in_features: channels of the input.
@@ -86,7 +87,8 @@ class XceptionBlock(nnx.Module):
             else None
         )
 
-    def __call__(self, x: Num[Array, "n h w ci"]) -> Num[Array, "n ho wo co"]:
+    def __call__(self, x: Num[AnyArray, "n h w ci"]) -> Num[AnyArray, "n ho wo co"]:
+        """Return the output of the block for `x`."""
         y = x
         for i, conv in enumerate(self.convs):
             if i or self.leading_activation:

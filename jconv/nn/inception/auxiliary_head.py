@@ -10,11 +10,12 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.linear import default_kernel_init
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from jconv.algorithms import Algorithm
 from jconv.nn.adaptive_pool import AdaptiveAvgPool
 from jconv.nn.conv_norm import Activation, ConvNorm
+from jconv.nn.layer_arguments import AnyArray
 from jconv.nn.pool import AvgPool, Flatten, GlobalAveragePool
 from jconv.nn.sequential import Sequential
 from jconv.selection.plan import Plan
@@ -156,7 +157,8 @@ class AuxiliaryHeadV3(Sequential):
             ]
         )
 
-    def __call__(self, x: Float[Array, "n h w ci"]) -> Float[Array, "n classes"]:
+    def __call__(self, x: Float[AnyArray, "n h w ci"]) -> Float[AnyArray, "n classes"]:
+        """Return the logits for the features `x`."""
         if min(x.shape[1:3]) < MIN_SIZE:
             raise ValueError(
                 f"`x` must have at least {MIN_SIZE}x{MIN_SIZE} pixels for the auxiliary head. "

@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.linear import default_kernel_init
-from jaxtyping import Array, Num
+from jaxtyping import Num
 
 from jconv.algorithms import Algorithm
 from jconv.nn.branches import Parallel
 from jconv.nn.conv import Conv
 from jconv.nn.conv_norm import Activation, ConvNorm, chain
 from jconv.nn.inception.branch_block import BranchBlock, pool_branch
+from jconv.nn.layer_arguments import AnyArray
 from jconv.nn.pool import MaxPool
 from jconv.selection.plan import Plan
 
@@ -76,7 +77,8 @@ class _Residual(nnx.Module):
         self.scale = self.published_scale if scale is None else scale
         self.activation = activation
 
-    def __call__(self, x: Num[Array, "n h w c"]) -> Num[Array, "n h w c"]:
+    def __call__(self, x: Num[AnyArray, "n h w c"]) -> Num[AnyArray, "n h w c"]:
+        """Return `x` plus the scaled output of the branches."""
         y = x + self.scale * self.mix(self.branches(x))
         return y if self.activation is None else self.activation(y)
 

@@ -18,8 +18,9 @@ from jconv.selection.plan import Plan
 
 
 class Inception(Parallel):
-    """1x1, 3x3 and larger convolutions and maxima in parallel: `(n, h, w, in)` to
-    `(n, h, w, ones + threes[1] + fives[1] + pooled)`.
+    """1x1, 3x3 and larger convolutions and maxima in parallel.
+
+    An input `(n, h, w, in)` becomes `(n, h, w, ones + threes[1] + fives[1] + pooled)`.
 
     Args:
       in_features: channels of the input.

@@ -22,8 +22,9 @@ from jconv.selection.plan import Plan
 
 
 class InceptionA(Parallel):
-    """1x1, 5x5, two 3x3 and an average in parallel: `(n, h, w, in)` to
-    `(n, h, w, 224 + pooled)`.
+    """1x1, 5x5, two 3x3 and an average in parallel.
+
+    An input `(n, h, w, in)` becomes `(n, h, w, 224 + pooled)`.
 
     Args:
       in_features: channels of the input.
@@ -84,8 +85,9 @@ class InceptionA(Parallel):
 
 
 class InceptionB(Parallel):
-    """3x3, two 3x3 and maxima in parallel, which halve rows and columns: `in` to `480 + in`
-    channels.
+    """3x3, two 3x3 and maxima in parallel, which halve rows and columns.
+
+    An input of `in` channels becomes one of `480 + in`.
 
     Args:
       in_features: channels of the input.
@@ -202,8 +204,9 @@ class InceptionC(Parallel):
 
 
 class InceptionD(Parallel):
-    """3x3, 7x7 and maxima in parallel, which halve rows and columns: `in` to `512 + in`
-    channels.
+    """3x3, 7x7 and maxima in parallel, which halve rows and columns.
+
+    An input of `in` channels becomes one of `512 + in`.
 
     Args:
       in_features: channels of the input.
