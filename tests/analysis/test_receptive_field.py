@@ -122,8 +122,8 @@ LOCAL = {
     "even circular border": lambda: nn.Conv(
         3, 4, (4, 2), 2, padding_mode="circular", kernel_dilation=2, rngs=rngs()
     ),
-    "unshared": lambda: local(),
-    "unshared, strided": lambda: local(strides=2, padding=((2, 1), (0, 1)), dilation=2),
+    "unshared": lambda: local(padding="VALID"),
+    "unshared, strided": lambda: local(strides=2, padding=((2, 1), (0, 1)), kernel_dilation=2),
     "unshared, circular": lambda: local(padding="SAME", padding_mode="circular"),
     "transposed": lambda: nn.ConvTranspose(3, 4, (4, 4), 2, rngs=rngs()),
     "bands": lambda: nn.Sequential(

@@ -120,10 +120,16 @@ def test_another_spelling_raises_an_error_that_names_the_right_one(name, argumen
         PUBLIC[name](*arguments, **{old: 2})
 
 
-@pytest.mark.parametrize("name", ["Conv", "LocalConv", "MaxPool"])
-def test_other_unknown_arguments_raise_the_error_of_python(name):
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("Conv", dict(in_features=4, out_features=6, kernel_size=3, rngs=nnx.Rngs(0))),
+        ("MaxPool", dict(window_shape=3)),
+    ],
+)
+def test_other_unknown_arguments_raise_a_type_error_that_names_them(name, arguments):
     with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
-        PUBLIC[name](4, 4, 3, colour=2)
+        PUBLIC[name](**arguments, colour=2)
 
 
 @pytest.mark.parametrize("name", ["Conv", "ConvTranspose", "SeparableConv", "DepthwiseConv"])
