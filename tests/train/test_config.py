@@ -80,6 +80,7 @@ def test_invalid_value_is_reported_with_its_key_and_the_allowed_values(change, e
         ({"early_stopping": {"patience": 2, "least": 0.1}}, "early_stopping.least", "min_delta"),
         ({"schedule": {"kind": "one_cycle", "rise": 0.5}}, "schedule.rise", "pct_start"),
         ({"optimizer": {"kind": "lamb", "decays": "all"}}, "optimizer.decays", "weight_decay_on"),
+        ({"data": {"kind": "npz", "path": "x", "classes": 3}}, "data.classes", "num_classes"),
     ],
 )
 def test_former_key_is_reported_with_its_new_name(section, old, new, tmp_path):

@@ -1,6 +1,6 @@
 """The `data` section of a config: one class per `kind`."""
 
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -81,6 +81,8 @@ class FashionMnist(IdxFolder):
 class Npz(Section):
     """Images and labels from the arrays of one .npz file."""
 
+    renamed: ClassVar = {"classes": "num_classes"}
+
     kind: Literal["npz"] = "npz"
     path: PathStr
     images: Name = "images"  # name of an array
@@ -103,6 +105,8 @@ class Npz(Section):
 class ImageFolder(Section):
     """PNG and JPEG images in a folder with one sub-folder per class."""
 
+    renamed: ClassVar = {"skip_at_most": "max_skipped"}
+
     kind: Literal["image_folder"] = "image_folder"
     folder: PathStr
     size: tuple[Side, Side]  # rows and columns
@@ -116,6 +120,8 @@ class ImageFolder(Section):
 
 class HuggingFace(Section):
     """Labelled images from a data set of Hugging Face, on the hub or in a folder."""
+
+    renamed: ClassVar = {"skip_at_most": "max_skipped"}
 
     kind: Literal["huggingface"] = "huggingface"
     path: PathStr  # a name on the hub, or a folder
