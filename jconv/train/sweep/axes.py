@@ -53,7 +53,7 @@ class Range:
 
     @property
     def log(self) -> bool:
-        """Whether the logarithm is sampled uniformly, instead of the number."""
+        """True if the logarithm is sampled uniformly, instead of the number."""
         return self.low > 0 and self.high > 10 * self.low
 
     def sample(self, rng: random.Random) -> float:
