@@ -76,6 +76,8 @@ CASES = [
     # Groups.
     _case("groups2", (2, 5, 5, 4), (3, 3, 2, 6), groups=2),
     _case("groups3-strided", (2, 6, 5, 6), (3, 2, 2, 3), groups=3, stride=2),
+    # More channels than `split` puts into one block, so that it makes several.
+    _case("wide-groups", (2, 6, 40), (3, 10, 40), groups=4),
     _case("depthwise", (2, 6, 5, 4), (3, 3, 1, 4), groups=4),
     _case("depthwise-multiplier", (2, 6, 5, 3), (3, 3, 1, 6), groups=3),
     _case("depthwise-strided", (2, 7, 7, 3), (3, 3, 1, 3), groups=3, stride=2),

@@ -17,7 +17,7 @@ from jconv._core.problem import Problem
 ALL = {**ENTRIES, **VARIANTS}
 # One case of each kind, for variants of an algorithm.
 FEW = ("2d", "1d-causal", "depthwise", "depthwise-strided", "groups2", "everything", "3d-strided",
-       "as-large-as-input", "empty-batch")  # fmt: skip
+       "as-large-as-input", "empty-batch", "wide-groups")  # fmt: skip
 
 # Unoptimized code computes the same sums and compiles in half the time, also in the full run.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
