@@ -203,7 +203,7 @@ def _padding(padding: Any, rank: int) -> Any:
             return padding.upper()
     ones = (1,) * rank
     pads = resolve_padding(hashable(padding), ones, ones, ones)
-    return padding.upper() if isinstance(padding, str) else list(pads)
+    return padding.upper() if isinstance(padding, str) else pads
 
 
 def _injected(function: Any, convolution: ConvGeneralDilated) -> Any:

@@ -12,7 +12,7 @@ from flax.nnx.nn.linear import default_bias_init, default_kernel_init
 from jaxtyping import Float
 
 from jconv._core.geometry import resolve_padding_mode
-from jconv._core.validation import as_array, check_int
+from jconv._core.validation import as_array, check_int, hashable
 from jconv.algorithms import Algorithm
 from jconv.functional.deform_conv import deform_conv
 from jconv.nn.border import apply_padding
@@ -116,7 +116,7 @@ class DeformConv(nnx.Module):
         is_channels_first(layout, rank)
         self.strides = per_axis_or_one("strides", strides, rank)
         self.kernel_dilation = per_axis_or_one("kernel_dilation", kernel_dilation, rank)
-        self.padding, self.padding_mode = padding, resolve_padding_mode(padding_mode)
+        self.padding, self.padding_mode = hashable(padding), resolve_padding_mode(padding_mode)
         self.feature_group_count, self.layout, self.dtype = groups, layout, dtype
         self.precision, self.preferred_element_type = precision, preferred_element_type
         self.offset_groups = check_int("offset_groups", offset_groups, min=1)

@@ -11,7 +11,7 @@ from flax.nnx.nn.linear import default_bias_init
 from jaxtyping import Num
 
 from jconv._core.geometry import Window, dilated_size, resolve_padding, resolve_padding_mode
-from jconv._core.validation import as_array, per_axis
+from jconv._core.validation import as_array, hashable, per_axis
 from jconv.functional.conv import output_shape
 from jconv.functional.conv_local import conv_local
 from jconv.nn.border import apply_padding
@@ -110,7 +110,7 @@ class LocalConv(nnx.Module):
         self.strides = per_axis_or_one("strides", strides, rank)
         self.input_dilation = per_axis_or_one("input_dilation", input_dilation, rank)
         self.kernel_dilation = per_axis_or_one("kernel_dilation", kernel_dilation, rank)
-        self.padding, self.padding_mode = padding, resolve_padding_mode(padding_mode)
+        self.padding, self.padding_mode = hashable(padding), resolve_padding_mode(padding_mode)
         self.feature_group_count, self.layout, self.dtype = groups, layout, dtype
         self.precision, self.preferred_element_type = precision, preferred_element_type
         shape = (*self.kernel_size, self.in_features // groups, self.out_features)

@@ -123,6 +123,12 @@ BLOCKS = {
         ),
         (3, 3, 4, 6),
     ),
+    "flipped, then 1x1": (
+        lambda: nn.Sequential(
+            [nn.Conv(4, 3, (3, 2), flip=True, rngs=rngs()), nn.Conv(3, 2, (1, 1), rngs=rngs())]
+        ),
+        (3, 2, 4, 2),
+    ),
     "Flax's CIRCULAR padding, strided": (
         lambda: nn.Sequential(
             [

@@ -23,7 +23,7 @@ CASES = [
 
 @pytest.mark.parametrize("options", CASES, ids=lambda o: " ".join(o))
 @pytest.mark.parametrize("algorithm", ENTRIES.values(), ids=ENTRIES)
-def test_conv_takes_what_flax_takes(options, algorithm, rng):
+def test_every_algorithm_computes_the_convolution_of_flax(options, algorithm, rng):
     x = rng.normal(size=(2, 7, 6, 4)).astype("float32")
     theirs = nnx.Conv(4, 6, **options, rngs=nnx.Rngs(0))
     ours = jconv.nn.Conv(4, 6, **options, algorithm=algorithm, rngs=nnx.Rngs(0))
@@ -33,7 +33,7 @@ def test_conv_takes_what_flax_takes(options, algorithm, rng):
     np.testing.assert_allclose(np.float32(y), np.float32(expected), rtol=tolerance, atol=tolerance)
 
 
-def test_one_dimension_more_batches_and_none(rng):
+def test_several_batch_axes_and_none(rng):
     layer = jconv.nn.Conv(3, 2, 5, padding="CAUSAL", rngs=nnx.Rngs(0))
     x = rng.normal(size=(2, 4, 9, 3)).astype("float32")
     y = layer(x)
@@ -49,7 +49,7 @@ def test_padding_mode(mode, rng):
     np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_what_cannot_work_is_refused_when_the_layer_is_made():
+def test_invalid_arguments_raise_when_the_layer_is_made():
     with pytest.raises(ValueError, match="`algorithm` must be 'auto'"):
         jconv.nn.Conv(3, 2, (3, 3), algorithm="fast", rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="`padding_mode` must be one of"):
@@ -70,11 +70,19 @@ def test_separable_layer_is_the_function(rng):
     np.testing.assert_allclose(layer(x), expected + jnp.arange(5.0), rtol=1e-5, atol=1e-5)
 
 
-def test_equal_layers_have_equal_graphs_so_that_jit_compiles_once():
-    graphs = [
-        nnx.split(jconv.nn.Conv(3, 2, (3, 3), algorithm="direct", rngs=nnx.Rngs(seed)))[0]
-        for seed in (0, 1)
-    ]
+@pytest.mark.parametrize(
+    "name, sizes",
+    [
+        ("Conv", (3, 2, (3, 3))),
+        ("ConvTranspose", (3, 2, (3, 3))),
+        ("LocalConv", (3, 2, (3, 3), 8)),
+        ("DeformConv", (3, 2, (3, 3))),
+    ],
+)
+def test_equal_layers_have_equal_graphs_so_that_jit_compiles_once(name, sizes):
+    padding = [[1, 0], [0, 1]]
+    make = lambda seed: getattr(jconv.nn, name)(*sizes, padding=padding, rngs=nnx.Rngs(seed))
+    graphs = [nnx.split(make(seed))[0] for seed in (0, 1)]
     assert graphs[0] == graphs[1] and hash(graphs[0]) == hash(graphs[1])
 
 
@@ -88,7 +96,7 @@ def test_pooling_and_flattening(rng):
     np.testing.assert_array_equal(jconv.nn.Flatten()(jnp.asarray(x)), x.reshape(2, -1))
 
 
-def test_a_model_under_vmap_over_seeds():
+def test_vmap_over_seeds():
     make = nnx.vmap(lambda key: jconv.nn.ParallelConv(1, {1: 2, 3: 2}, rngs=nnx.Rngs(key)))
     keys = jax.random.split(jax.random.key(0), 3)
     models, x = make(keys), jnp.ones((2, 5, 5, 1))
@@ -97,7 +105,7 @@ def test_a_model_under_vmap_over_seeds():
     np.testing.assert_allclose(ys[1], one(x), rtol=1e-5, atol=1e-5)
 
 
-def test_a_layer_takes_a_plan():
+def test_plan_of_a_layer_reaches_the_gradients():
     x = jnp.ones((2, 6, 6, 4))
     plan = jconv.Plan("direct", input_gradient="phases", kernel_gradient="im2col")
     layer = jconv.nn.Conv(4, 6, (3, 3), algorithm=plan, rngs=nnx.Rngs(0))

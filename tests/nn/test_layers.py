@@ -47,7 +47,7 @@ def test_local_response_norm(rng):
 
 @pytest.mark.parametrize("use_scale", [True, False])
 @pytest.mark.parametrize("use_bias", [True, False])
-def test_the_border_of_a_norm_is_what_it_makes_of_zeros(rng, use_scale, use_bias):
+def test_border_of_norm_pad_is_the_normalised_zero(rng, use_scale, use_bias):
     layer = nn.NormPad(3, 2, use_scale=use_scale, use_bias=use_bias, rngs=rngs())
     for variable in jax.tree.leaves(nnx.state(layer), is_leaf=lambda v: hasattr(v, "set_value")):
         variable.set_value(jnp.asarray(rng.uniform(0.5, 2, size=3), jnp.float32))
@@ -100,13 +100,13 @@ def test_inception_depthwise_keeps_most_channels(rng):
 
 
 @pytest.mark.parametrize("ratio", [0.5, 0.05, -1.0])
-def test_inception_depthwise_gives_away_no_more_than_there_is(ratio):
+def test_inception_depthwise_rejects_ratios_that_do_not_fit(ratio):
     with pytest.raises(ValueError, match="`ratio` must give .* of the 16 channels, .* a third"):
         nn.InceptionDepthwise(16, ratio=ratio, rngs=rngs())
     assert nn.InceptionDepthwise(15, ratio=1 / 3, rngs=rngs()).widths == (0, 5, 5, 5)
 
 
-def test_every_convolution_of_a_block_has_its_algorithm():
+def test_algorithm_reaches_every_convolution_of_a_block():
     block = nn.InvertedResidual(4, 4, se_features=2, algorithm="im2col", rngs=rngs())
     convs = [layer for _, layer in nnx.iter_modules(block) if isinstance(layer, nn.Conv)]
     assert {conv.conv_general_dilated.algorithm for conv in convs} == {"im2col"}
@@ -135,7 +135,7 @@ def test_branches_of_every_kind(rng):
 
 
 @pytest.mark.parametrize(
-    "wrong, message",
+    "arguments, message",
     [
         (dict(width=0), "`width` must be a positive int"),
         (dict(width=2, reduce=0), "`reduce` must be a positive int"),
@@ -143,12 +143,12 @@ def test_branches_of_every_kind(rng):
         (dict(width=2, pool="median"), "`pool` must be None or one of"),
     ],
 )
-def test_wrong_branches(wrong, message):
+def test_invalid_branches(arguments, message):
     with pytest.raises(ValueError, match=message):
-        nn.Branch(**wrong)
+        nn.Branch(**arguments)
 
 
-def test_parallel_refuses():
+def test_invalid_arguments_of_blocks():
     with pytest.raises(ValueError, match="`join` must be one of"):
         nn.Parallel([nnx.relu], join="multiply")
     with pytest.raises(ValueError, match="`branches` must be a list"):

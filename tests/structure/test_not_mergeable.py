@@ -125,6 +125,7 @@ CASES = {
     "its convolutions have different precisions": lambda: nn.Parallel(
         [nn.Conv(4, 4, (3, 3), precision=p, rngs=rngs()) for p in ("highest", None)]
     ),
+    "its channels come first": lambda: normed(nn.Conv(4, 4, (3, 3), layout="NCHW", rngs=rngs())),
     "it has no convolution": lambda: normed(nn.AvgPool((2, 2))),
     "joined by Stack": lambda: parallel_with_unknown_join(),
     "averages at the border": lambda: nn.Sequential(
