@@ -18,6 +18,7 @@ LAYERS = {"blocks.0.branches.1.kernel": "3x3", "blocks.0.branches.2.kernel": "5x
 
 
 def main(run: Path) -> None:
+    """Draw the kernels of the run in `folder`."""
     files = sorted((run / "kernels").glob("*.npz"))
     shown = [files[i] for i in (0, len(files) // 6, -1)]
     figure, axes = plt.subplots(len(LAYERS), len(shown), figsize=(7.5, 4.6), layout="constrained")

@@ -151,7 +151,7 @@ class _TraceWalk:
         # The last layers before each array that depends on the input, and its receptive field.
         self.producers: dict[Any, list[str]] = {start: [source.name]}
         self.fields: dict[Any, FieldMap | None] = {
-            start: {axis: (axis + 1, own) for axis, own in enumerate(source.fields)}
+            start: {axis: (axis + 1, field) for axis, field in enumerate(source.fields)}
         }
         self.current: LayerSummary | None = None
         self.input_fields: list[FieldMap] = []  # of the arrays that entered `current`

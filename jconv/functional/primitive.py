@@ -8,8 +8,8 @@
   kernel, with stride and dilation exchanged.
 - `vmap` over `x` alone folds into `n`, over `kernel` alone into `f`, over both into `b`.
 
-So forward, input gradient and kernel gradient are three convolutions to any order, each with the
-algorithm that suits its own shapes, and no algorithm is ever differentiated through its inside.
+Forward pass, input gradient and kernel gradient are therefore three convolutions, to any order,
+each with the algorithm that suits its shapes. JAX never differentiates through an algorithm.
 """
 
 from __future__ import annotations

@@ -89,7 +89,8 @@ def select_algorithm(problem: Problem, platform: str, tolerance: float | None = 
     while remaining:
         name = fastest_or_xla(remaining, basis)
         choice = Choice(problem, platform, name, MappingProxyType(times), basis, tolerance)
-        # Its own bound first: where that is low, XLA's, in `limit`, need not be computed.
+        # The bound of the algorithm comes first: if it is low, `limit`, which needs that of XLA's
+        # convolution, need not be computed.
         if name == "xla" or (bound := choice.error_bound) <= tolerance or bound <= choice.limit:
             return choice
         del remaining[name]

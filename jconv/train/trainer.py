@@ -215,13 +215,13 @@ class Trainer:
 
     @property
     def stops_early(self) -> bool:
-        """Whether `early_stopping.patience` evaluations have passed without an improvement."""
+        """True if `early_stopping.patience` evaluations have passed without an improvement."""
         stopping = self.config.early_stopping
         return stopping is not None and self.best[1] >= stopping.patience
 
     @property
     def finished(self) -> bool:
-        """Whether no step and no evaluation remains."""
+        """True if no step and no evaluation remains."""
         done = self.step == self.config.steps or self.stops_early
         return done and self.pending_metrics is None
 
