@@ -21,7 +21,7 @@ from jconv.train.distributed import initialize_distributed
 CONFIG = {
     "name": "tiny",
     "data": {"kind": "digits"},
-    "model": {"kind": "parallel_net", "blocks": [{3: 8}], "norm": True},
+    "model": {"kind": "parallel_net", "blocks": [{1: 4, 3: 8}], "norm": True},
     "optimizer": {"kind": "sgd", "learning_rate": 0.02},
     "steps": 20,
     "batch_size": 32,
