@@ -25,7 +25,7 @@ from jconv._core.validation import (
 
 AnyArray = jax.Array | np.ndarray
 
-# The names in Flax of what torch and the functions of jconv spell differently.
+# The spellings of torch, of jconv's functions and of earlier releases, and the names in Flax.
 flax_names = reject_renamed(
     {
         "in_channels": ("in_features",),
