@@ -149,7 +149,8 @@ class Merging(RichRepr):
 
         style: Any = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
         blocks = Table(**style)
-        for name in ("block", "kernel", "multiply-adds", "forward", "with gradients", ""):
+        blocks.add_column("block", no_wrap=True)
+        for name in ("kernel", "multiply-adds", "forward", "with gradients", ""):
             blocks.add_column(name, overflow="fold")
         for block in self.blocks:
             blocks.add_row(

@@ -32,7 +32,8 @@ def test_cost_without_an_input_shape():
     assert block.seconds is block.seconds_with_gradients is None
 
 
-def test_merging_prints_as_a_table():
+def test_merging_prints_as_a_table(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     merged = merge(create(make_parallel_conv), (28, 28, 8))
     text = repr(merged)
     assert "ParallelConv" in text and "5x5x8x192" in text

@@ -8,9 +8,9 @@ from jconv.train import train
 
 
 def test_replicates_are_the_runs_of_their_seeds(tmp_path):
-    model = TINY["model"] | {"blocks": [{3: 4}], "norm": True}
-    changes = {"model": model, "steps": 30, "log": {"every": 10, "evaluate_every": 10,
-                                                    "kernels_every": 30}}  # fmt: skip
+    # Few steps: the rounding of near-equal values in max pooling grows with every step.
+    changes = {"model": TINY["model"] | {"norm": True}, "steps": 20,
+               "log": {"every": 10, "evaluate_every": 10, "kernels_every": 20}}  # fmt: skip
     run, summary = train(tiny_config(replicates=3, seed=5, **changes), runs=tmp_path / "run")
     singles = [
         train(tiny_config(seed=seed, **changes), runs=tmp_path / str(seed)) for seed in (5, 6, 7)
@@ -25,6 +25,6 @@ def test_replicates_are_the_runs_of_their_seeds(tmp_path):
     values = [single["test_accuracy"] for _, single in singles]
     assert summary["test_accuracy"] == pytest.approx(np.mean(values), abs=5e-3)
     assert np.sum(summary["test_confusion"]) == 3 * summary["test_images"]
-    kernels = read_arrays(run / "kernels" / "000030.npz")  # of the first replicate
-    for name, expected in read_arrays(singles[0][0] / "kernels" / "000030.npz").items():
+    kernels = read_arrays(run / "kernels" / "000020.npz")  # of the first replicate
+    for name, expected in read_arrays(singles[0][0] / "kernels" / "000020.npz").items():
         np.testing.assert_allclose(kernels[name], expected, atol=2e-3)
