@@ -29,7 +29,7 @@ DTYPE_CASES = [
 
 @algorithms_and_cases(DTYPE_CASES, few=["depthwise-many-taps", "groups3-strided"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_dtype(case, algorithm, dtype, rng):
+def test_output_and_gradients_match_the_definition_in_every_dtype(case, algorithm, dtype, rng):
     with jax.enable_x64(True):
         if reason := unsupported_reason(algorithm, case, dtype):
             pytest.skip(f"{algorithm} does not support it: {reason}")
@@ -112,5 +112,5 @@ def test_gradients_of_real_operands_whose_result_is_complex(rng):
     f = lambda dtype: lambda *both: jconv.conv(*both, preferred_element_type=dtype)
     bars = jax.vjp(f(jnp.complex64), x, kernel)[1](y_bar)
     expected = jax.vjp(f(jnp.float32), x, kernel)[1](y_bar.real)
-    for bar, wanted in zip(bars, expected, strict=True):
-        np.testing.assert_allclose(bar, wanted, rtol=1e-4, atol=1e-4)
+    for bar, expected_bar in zip(bars, expected, strict=True):
+        np.testing.assert_allclose(bar, expected_bar, rtol=1e-4, atol=1e-4)

@@ -126,27 +126,27 @@ def compiled(algorithm, p):
 
 @pytest.mark.parametrize("problem", list(problems()))
 @pytest.mark.parametrize("name", jconv.ALGORITHMS)
-def test_programs_are_small_and_stay_within_the_stated_workspace(name, problem):
+def test_programs_are_small_and_use_at_most_the_stated_workspace(name, problem):
     algorithm = jconv.ALGORITHMS[name]
     if reason := algorithm.supports(problem):
-        pytest.skip(f"{name} refuses: {reason}")
+        pytest.skip(f"{name} does not support it: {reason}")
     program = compiled(algorithm, problem)
-    held = program.memory_analysis().temp_size_in_bytes
+    memory = program.memory_analysis().temp_size_in_bytes
     if jax.default_backend() == "gpu":
-        held -= CUBLAS
-    assert held <= algorithm.cost(problem).workspace
+        memory -= CUBLAS
+    assert memory <= algorithm.cost(problem).workspace
     instructions = len(re.findall(r"^\s+(?:ROOT )?%?[\w.-]+ = ", program.as_text(), re.M))
     if 31 in problem.window.taps or 31 in problem.window.output:
         assert instructions <= 200
 
 
 @pytest.mark.parametrize("name", ["im2col", "overlap_add"])
-def test_a_bounded_workspace_stays_bounded_on_large_inputs(name):
-    """The workspace beside copies of input and output does not grow with them."""
-    held = []
+def test_workspace_does_not_grow_with_the_input(name):
+    """Copies of the input and the output do not count."""
+    memory = []
     for rows in (256, 1024):
         window = make_window((rows, 256), (15, 15))
         problem = Problem(window, 1, 1, 1, 4, 4, jnp.dtype("float32"))
         program = compiled(jconv.ALGORITHMS[name], problem)
-        held.append(program.memory_analysis().temp_size_in_bytes - 3 * problem.bytes)
-    assert max(held) < 200 * 2**20 and held[1] < 1.2 * max(held[0], 2**26)
+        memory.append(program.memory_analysis().temp_size_in_bytes - 3 * problem.bytes)
+    assert max(memory) < 200 * 2**20 and memory[1] < 1.2 * max(memory[0], 2**26)

@@ -15,7 +15,7 @@ import jconv
 
 
 def conv_local(*operands, padding="VALID", **options):
-    """`jconv.conv_local` without padding: the outputs of most cases here are counted by hand."""
+    """Return `jconv.conv_local`, without padding by default, which makes shapes easy to verify."""
     return jconv.conv_local(*operands, padding=padding, **options)
 
 
@@ -41,7 +41,7 @@ every_case = pytest.mark.parametrize(
 
 
 def by_definition(x, kernel, **options):
-    """At each position, the output there of the convolution with that position's kernel."""
+    """Return at each position the output of a convolution with the kernel of that position."""
     rank = x.ndim - 2
     y = np.zeros(
         (x.shape[0], *kernel.shape[:rank], kernel.shape[-1]), np.result_type(x, kernel, np.float64)
@@ -71,7 +71,7 @@ def test_matches_the_definition(x_shape, kernel_shape, options, rng):
 
 
 @every_case
-def test_derivatives(x_shape, kernel_shape, options, rng):
+def test_derivatives_match_the_definition(x_shape, kernel_shape, options, rng):
     """The map is bilinear, so its value at a step is its exact derivative along the step."""
     x, kernel, dx, dkernel = draw(rng, x_shape, kernel_shape, x_shape, kernel_shape)
     along_x = by_definition(dx, kernel, **options)
@@ -115,8 +115,8 @@ def test_channels_first_keeps_the_kernel(rng):
      dict(padding=[(1, 1), (0, 1)], input_dilation=2)],
     ids=str,
 )  # fmt: skip
-def test_kernels_of_lax(options, rng):
-    """The reshape and transpose of the module's docstring, both ways round."""
+def test_reshaped_kernels_of_lax_give_the_output_of_lax(options, rng):
+    """The conversion is the reshape and transpose that the module's docstring documents."""
     options = dict(padding="VALID", stride=1, dilation=1, input_dilation=1) | options
     x = draw(rng, (2, 8, 7, 3))[0]
     ho, wo = jconv.output_shape(x.shape, (3, 2, 3, 4), **options)[1:3]
@@ -136,8 +136,8 @@ def test_kernels_of_lax(options, rng):
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_kernels_of_keras(data_format, rng):
-    """What Keras' `local_conv` computes: rows of flattened patches, each times its own matrix."""
+def test_reshaped_kernels_of_keras_give_the_output_of_keras(data_format, rng):
+    """The `local_conv` of Keras multiplies each flattened patch by a matrix of its position."""
     x, flat = draw(rng, (2, 5, 4, 3), (4 * 3, 2 * 2 * 3, 5))
     first = data_format == "channels_first"
     patches = [
@@ -152,7 +152,7 @@ def test_kernels_of_keras(data_format, rng):
     assert_close(conv_local(x, kernel), expected)
 
 
-def test_vmap(rng):
+def test_vmap_matches_the_definition(rng):
     xs, kernels = draw(rng, (3, 2, 6, 5, 2), (3, 4, 4, 3, 2, 2, 4))
     for axes in ((0, 0), (0, None), (None, 0)):
         x, kernel = (a if axis == 0 else a[0] for a, axis in zip((xs, kernels), axes, strict=True))
@@ -162,7 +162,7 @@ def test_vmap(rng):
             assert_close(ys[i], by_definition(*one))
 
 
-def test_sixteen_bits_are_summed_in_thirty_two():
+def test_bfloat16_is_summed_in_float32():
     """In bfloat16 256 + 1 is 256: a sum of ones stops there."""
     x, kernel = jnp.ones((1, 801, 1), jnp.bfloat16), jnp.ones((401, 401, 1, 1), jnp.bfloat16)
     y, pull = jax.vjp(conv_local, x, kernel)
@@ -170,7 +170,7 @@ def test_sixteen_bits_are_summed_in_thirty_two():
     np.testing.assert_allclose(y.astype(float), 401, rtol=2**-8)
     x_bar, kernel_bar = pull(jnp.ones_like(y))
     assert x_bar.dtype == kernel_bar.dtype == jnp.bfloat16
-    assert abs(float(x_bar[0, 400, 0]) - 401) <= 1  # the pixel that all outputs see
+    assert abs(float(x_bar[0, 400, 0]) - 401) <= 1  # the pixel that all outputs depend on
     # A whole batch of gradients: summed over images.
     x = jnp.ones((500, 3, 1), jnp.bfloat16)
     kernel = jnp.ones((3, 1, 1, 1), jnp.bfloat16)
@@ -183,7 +183,7 @@ def test_sixteen_bits_are_summed_in_thirty_two():
     [("bfloat16", "bfloat16", "float32", "float32"), ("int8", "int8", "int32", "int32"),
      ("float32", "complex64", None, "complex64"), ("bfloat16", "float32", None, "float32")],
 )  # fmt: skip
-def test_dtypes(x_dtype, kernel_dtype, preferred, expected, rng):
+def test_result_dtypes(x_dtype, kernel_dtype, preferred, expected, rng):
     x = jnp.asarray(rng.integers(9, 20, size=(2, 6, 20)), x_dtype)
     kernel = jnp.asarray(rng.integers(9, 20, size=(5, 2, 20, 3)), kernel_dtype)
     kernel = kernel * (1 + 2j) if kernel_dtype == "complex64" else kernel
@@ -192,7 +192,7 @@ def test_dtypes(x_dtype, kernel_dtype, preferred, expected, rng):
     x, kernel = (np.asarray(a.astype("complex64")) for a in (x, kernel))
     np.testing.assert_array_equal(
         y, by_definition(x, kernel)
-    )  # whole numbers: float32 holds them, bfloat16 not
+    )  # integers that float32 represents exactly and bfloat16 does not
 
 
 def test_gradients_under_strict_promotion(rng):
@@ -204,14 +204,14 @@ def test_gradients_under_strict_promotion(rng):
         assert [bar.dtype for bar in pull(y)] == [jnp.bfloat16] * 2
 
 
-def test_an_infinite_pixel_reaches_only_the_outputs_that_see_it(rng):
+def test_infinite_pixel_affects_only_the_outputs_that_depend_on_it(rng):
     x, kernel = draw(rng, (1, 9, 2), (7, 3, 2, 2))
     x[0, 4, 0] = np.inf
-    seen = np.isfinite(conv_local(x, kernel))[0].all(axis=-1)
-    np.testing.assert_array_equal(seen, [True, True, False, False, False, True, True])
+    finite = np.isfinite(conv_local(x, kernel))[0].all(axis=-1)
+    np.testing.assert_array_equal(finite, [True, True, False, False, False, True, True])
 
 
-def test_the_program_does_not_grow_with_the_kernel():
+def test_program_size_does_not_grow_with_the_kernel():
     x = jax.ShapeDtypeStruct((2, 40, 41, 2), jnp.float32)
     kernel = jax.ShapeDtypeStruct((10, 11, 31, 31, 2, 3), jnp.float32)
     count = lambda f: jax.jit(f).lower(x, kernel).compile(USER_OPTIONS).as_text().count(" = ")

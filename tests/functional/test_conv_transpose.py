@@ -1,4 +1,4 @@
-"""The transposed convolution is the adjoint of the definition, and what others call by its name."""
+"""`jconv.conv_transpose` against the adjoint of the definition and against `lax.conv_transpose`."""
 
 import jax
 import jax.numpy as jnp
@@ -32,25 +32,26 @@ ids = lambda value: str(value) if isinstance(value, dict) else None
 every_case = pytest.mark.parametrize("size, kernel_shape, options", CASES, ids=ids)
 
 
-def forward(options):
+def forward_options(options):
+    """Return the options of the convolution whose adjoint is computed."""
     return {k: v for k, v in options.items() if k not in ("output_padding", "output_size")}
 
 
 @pytest.mark.parametrize("algorithm", ["auto", "xla", "direct", "phases", "fft", "im2col"])
 @every_case
-def test_it_is_the_adjoint_of_the_definition(algorithm, size, kernel_shape, options, rng):
+def test_output_is_the_adjoint_of_the_definition(algorithm, size, kernel_shape, options, rng):
     x = rng.normal(size=(2, *size, 4)).astype("float32")
     kernel = rng.normal(size=kernel_shape).astype("float32")
     y = jax.jit(lambda x, k: jconv.conv_transpose(x, k, algorithm=algorithm, **options))(x, kernel)
     u = rng.normal(size=y.shape)
-    through = conv_by_definition(u, kernel, **forward(options))
-    assert through.shape == x.shape
+    forward = conv_by_definition(u, kernel, **forward_options(options))
+    assert forward.shape == x.shape
     scale = np.abs(x).sum() * np.prod(kernel_shape)
-    np.testing.assert_allclose(np.vdot(u, y), np.vdot(through, x), atol=1e-6 * scale)
+    np.testing.assert_allclose(np.vdot(u, y), np.vdot(forward, x), atol=1e-6 * scale)
 
 
 @every_case
-def test_its_gradients_are_those_of_the_adjoint(size, kernel_shape, options, rng):
+def test_gradients_are_those_of_the_adjoint(size, kernel_shape, options, rng):
     x, dx = rng.normal(size=(2, 2, *size, 4)).astype("float32")
     kernel, dkernel = rng.normal(size=(2, *kernel_shape)).astype("float32")
     f = lambda x, kernel: jconv.conv_transpose(x, kernel, **options)
@@ -58,8 +59,8 @@ def test_its_gradients_are_those_of_the_adjoint(size, kernel_shape, options, rng
     np.testing.assert_allclose(dy, f(dx, kernel) + f(x, dkernel), atol=1e-3)
     u = rng.normal(size=y.shape).astype("float32")
     x_bar, kernel_bar = jax.vjp(f, x, kernel)[1](u)
-    through = conv_by_definition(u, kernel, **forward(options))
-    np.testing.assert_allclose(x_bar, through, atol=1e-3)
+    forward = conv_by_definition(u, kernel, **forward_options(options))
+    np.testing.assert_allclose(x_bar, forward, atol=1e-3)
     np.testing.assert_allclose(np.vdot(kernel_bar, dkernel), np.vdot(u, f(x, dkernel)), rtol=1e-3,
                                atol=1e-2)  # fmt: skip
 
@@ -67,7 +68,7 @@ def test_its_gradients_are_those_of_the_adjoint(size, kernel_shape, options, rng
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize("taps, stride", [(3, 2), (4, 2), (2, 3), (5, 1)])
 @pytest.mark.parametrize("transpose_kernel", [False, True])
-def test_what_lax_calls_by_this_name(padding, taps, stride, transpose_kernel, rng):
+def test_named_padding_matches_lax_conv_transpose(padding, taps, stride, transpose_kernel, rng):
     x = rng.normal(size=(2, 5, 6, 4)).astype("float32")
     kernel = rng.normal(size=(taps, taps, 3, 4)).astype("float32")
     theirs = kernel if transpose_kernel else kernel.swapaxes(-1, -2)
@@ -82,7 +83,7 @@ def test_what_lax_calls_by_this_name(padding, taps, stride, transpose_kernel, rn
     np.testing.assert_allclose(y, expected, atol=1e-4)
 
 
-def test_lax_with_pairs_is_a_convolution_of_a_dilated_input(rng):
+def test_lax_conv_transpose_with_pairs_is_a_convolution_of_a_dilated_input(rng):
     x = rng.normal(size=(2, 5, 6, 4)).astype("float32")
     kernel = rng.normal(size=(3, 3, 4, 2)).astype("float32")
     pairs = [(2, 1), (0, 3)]
@@ -92,7 +93,7 @@ def test_lax_with_pairs_is_a_convolution_of_a_dilated_input(rng):
     np.testing.assert_allclose(y, expected, atol=1e-4)
 
 
-def test_layouts(rng):
+def test_layouts_permute_the_axes_only(rng):
     x = rng.normal(size=(2, 5, 6, 4)).astype("float32")
     kernel = rng.normal(size=(3, 3, 2, 4)).astype("float32")
     expected = jconv.conv_transpose(x, kernel, stride=2)
@@ -104,29 +105,29 @@ def test_layouts(rng):
     np.testing.assert_allclose(y.transpose(3, 1, 2, 0), expected, atol=1e-5)
 
 
-def test_the_plans_forward_pass_is_this_one(rng):
+def test_plan_assigns_its_algorithms_to_the_transposed_convolution_and_its_gradients(rng):
     x, kernel = jnp.ones((1, 6, 6, 2)), jnp.ones((3, 3, 2, 2))
     plan = jconv.Plan("phases", input_gradient="direct", kernel_gradient="im2col")
     f = lambda x, kernel: jconv.conv_transpose(x, kernel, stride=2, algorithm=plan).sum()
 
-    def used(g):
+    def used_algorithms(g):
         lines = str(jax.make_jaxpr(g)(x, kernel)).split("\n")
         return sorted(n.split("(")[0].split("=")[1] for n in lines if " algorithm=" in n)
 
-    assert used(f) == ["Phases"]
-    assert used(jax.value_and_grad(f)) == ["Direct", "Phases"]
-    assert used(jax.value_and_grad(f, 1)) == ["Im2col", "Phases"]
+    assert used_algorithms(f) == ["Phases"]
+    assert used_algorithms(jax.value_and_grad(f)) == ["Direct", "Phases"]
+    assert used_algorithms(jax.value_and_grad(f, 1)) == ["Im2col", "Phases"]
 
 
 @pytest.mark.parametrize("extra", [{"output_size": 1}, {"output_padding": 2}])
-def test_padding_may_remove_more_than_there_is_before_the_output_is_padded(extra):
+def test_padding_may_exceed_the_size_before_output_padding(extra):
     ones = jnp.ones((1, 1, 1))
     assert jconv.conv(ones, ones, stride=3, padding=1).shape == (1, 1, 1)
     y = jconv.conv_transpose(ones, ones, stride=3, padding=1, **extra)
     np.testing.assert_array_equal(y, 0 * ones)
 
 
-def test_a_batch_of_unknown_size():
+def test_export_with_a_symbolic_batch():
     f = jax.jit(lambda x, k: jconv.conv_transpose(x, k, stride=2))
     n = jax.export.symbolic_shape("n")[0]
     shapes = (

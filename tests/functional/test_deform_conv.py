@@ -12,7 +12,7 @@ import jconv
 
 
 def deform_conv(*operands, padding="VALID", **options):
-    """`jconv.deform_conv` without padding: the outputs of most cases here are counted by hand."""
+    """Return `jconv.deform_conv`, without padding by default, which makes shapes easy to verify."""
     return jconv.deform_conv(*operands, padding=padding, **options)
 
 
@@ -40,7 +40,7 @@ every_case = pytest.mark.parametrize(
 
 def by_definition(x, kernel, offset, mask=None, *, stride=1, padding="VALID", dilation=1, groups=1,
                   offset_groups=1):  # fmt: skip
-    """Each sample is the sum of all pixels, weighted by the hat function of their distance."""
+    """Sum all pixels, weighted by the hat function of their distance, for each sample."""
     rank = x.ndim - 2
     taps, output, space = kernel.shape[:rank], offset.shape[1 : 1 + rank], x.shape[1:-1]
     stride, dilation = per_axis(stride, rank), per_axis(dilation, rank)
@@ -52,8 +52,8 @@ def by_definition(x, kernel, offset, mask=None, *, stride=1, padding="VALID", di
             for m, part in enumerate(np.split(x[n], offset_groups, axis=-1)):
                 move = offset[(n, *o, m, *t)]
                 for a in range(rank):
-                    place = o[a] * stride[a] + t[a] * dilation[a] - pads[a][0] + move[a]
-                    hat = np.maximum(0, 1 - np.abs(place - np.arange(space[a])))
+                    position = o[a] * stride[a] + t[a] * dilation[a] - pads[a][0] + move[a]
+                    hat = np.maximum(0, 1 - np.abs(position - np.arange(space[a])))
                     part = np.tensordot(hat, part, axes=(0, 0))
                 sample.append(part * (1 if mask is None else mask[(n, *o, m, *t)]))
             parts = np.split(np.concatenate(sample), groups)
@@ -63,7 +63,7 @@ def by_definition(x, kernel, offset, mask=None, *, stride=1, padding="VALID", di
 
 
 def draw(rng, x_shape, kernel_shape, options, dtype="float32"):
-    """An input, a kernel, a mask, and offsets of up to 3 pixels, none near a whole number."""
+    """Return input, kernel, offsets of up to 3 pixels that are not near an integer, and mask."""
     geometry = {k: v for k, v in options.items() if k != "offset_groups"}
     geometry = {"padding": "VALID"} | geometry
     output = jconv.output_shape(x_shape, kernel_shape, **geometry)[1:-1]
@@ -104,7 +104,7 @@ def test_derivatives_match_finite_differences_of_the_definition(
     with jax.enable_x64(True):
         arrays = draw(rng, x_shape, kernel_shape, options, "float64")
         steps = [rng.normal(size=a.shape) for a in arrays]
-        # Between whole numbers a polynomial, so a step of 1e-4 errs by 1e-8 and the rounding.
+        # The map is a polynomial between integers, so a step of 1e-4 has an error of about 1e-8.
         ahead, behind = (
             by_definition(*(a + h * step for a, step in zip(arrays, steps, strict=True)), **options)
             for h in (1e-4, -1e-4)
@@ -118,20 +118,20 @@ def test_derivatives_match_finite_differences_of_the_definition(
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "no-pixels"])
-def test_without_offsets_it_is_the_convolution(name, rng):
+def test_zero_offsets_give_the_plain_convolution(name, rng):
     x_shape, kernel_shape, options = CASES[name]
     x, kernel, offset, mask = draw(rng, x_shape, kernel_shape, options)
     kept = {"padding": "VALID"} | {k: v for k, v in options.items() if k != "offset_groups"}
-    # Not by XLA, which errs on `cropped` in jaxlib 0.10 (pads of -2 and 2 on one axis, on CPU).
+    # XLA's result for `cropped` is wrong in jaxlib 0.10 (pads of -2 and 2 on one axis, on CPU).
     expected = jconv.conv(x, kernel, algorithm="direct", **kept)
     for masks in ((), (np.ones_like(mask),)):
         assert_close(deform_conv(x, kernel, 0 * offset, *masks, **options), expected)
 
 
-def test_derivatives_on_a_pixel_are_those_from_the_right():
+def test_derivatives_at_an_integer_position_are_right_sided():
     x = jnp.array([1.0, 10, 100]).reshape(1, 3, 1)
-    place = jnp.array([-1.5, -1, -0.5, 0, 1, 2, 2.5, 3, 4])
-    offset = (place - jnp.arange(9)).reshape(1, 9, 1, 1, 1)
+    positions = jnp.array([-1.5, -1, -0.5, 0, 1, 2, 2.5, 3, 4])
+    offset = (positions - jnp.arange(9)).reshape(1, 9, 1, 1, 1)
     f = lambda o: deform_conv(x, jnp.ones((1, 1, 1)), o, padding=(0, 6))
     y, pull = jax.vjp(f, offset)
     np.testing.assert_allclose(y.ravel(), [0, 0, 0.5, 1, 10, 100, 50, 0, 0])
@@ -141,7 +141,10 @@ def test_derivatives_on_a_pixel_are_those_from_the_right():
 
 
 def from_torchvision(offset, mask, offset_groups, taps):
-    """(n, m * kh * kw * 2, ho, wo) to (n, ho, wo, m, kh, kw, 2); the same of ONNX."""
+    """Convert offsets `(n, m * kh * kw * 2, ho, wo)` to `(n, ho, wo, m, kh, kw, 2)`, and masks.
+
+    ONNX uses the same layout.
+    """
     n, _, ho, wo = offset.shape
     offset = offset.reshape(n, offset_groups, *taps, 2, ho, wo).transpose(0, 5, 6, 1, 2, 3, 4)
     if mask is not None:
@@ -149,13 +152,13 @@ def from_torchvision(offset, mask, offset_groups, taps):
     return offset, mask
 
 
-def onnx_case(size, places, channels=1, mask=None):
-    """Arrays of a case in ONNX' own tests: ones as kernels, offsets of zero but for a few."""
+def onnx_case(size, offsets, channels=1, mask=None):
+    """Return the arrays of a test case of ONNX: a kernel of ones, and offsets that are mostly 0."""
     x = np.arange(9.0).reshape(1, 1, 3, 3)
     x = np.concatenate([x, 8 - x], axis=1)[:, :channels].astype("float32")
     offset = np.zeros((1, 8 * channels, size, size), np.float32)
-    for place, value in places.items():
-        offset[place] = value
+    for index, value in offsets.items():
+        offset[index] = value
     return x, np.ones((1, channels, 2, 2), np.float32), offset, mask
 
 
@@ -181,7 +184,7 @@ ONNX_CASES = {
 
 
 @pytest.mark.parametrize("case", ONNX_CASES)
-def test_cases_of_onnx(case):
+def test_outputs_match_the_test_cases_of_onnx(case):
     (x, kernel, offset, mask), expected = ONNX_CASES[case]
     groups = x.shape[1]
     y = deform_conv(
@@ -197,13 +200,13 @@ def test_cases_of_onnx(case):
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("whole", [False, True])
-def test_values_and_gradients_of_torchvision(masked, whole, rng):
+def test_outputs_and_gradients_match_torchvision(masked, whole, rng):
     torch = pytest.importorskip("torch")
     torchvision = pytest.importorskip("torchvision")
     draw = lambda *shape: rng.normal(size=shape).astype("float32")
     x, kernel = draw(2, 12, 7, 6), draw(8, 6, 3, 2)
     offset, mask = 2 * draw(2, 3 * 6 * 2, 4, 5), draw(2, 3 * 6, 4, 5) if masked else None
-    offset = np.round(offset) if whole else offset  # on pixels, derivatives are a convention
+    offset = np.round(offset) if whole else offset  # at integers, derivatives are a convention
     theirs = [a if a is None else torch.tensor(a, requires_grad=True)
               for a in (x, offset, kernel, mask)]  # fmt: skip
     expected = torchvision.ops.deform_conv2d(
@@ -223,7 +226,7 @@ def test_values_and_gradients_of_torchvision(masked, whole, rng):
         np.testing.assert_allclose(bar, array.grad, rtol=1e-3, atol=1e-3)
 
 
-def test_channels_first_keeps_offset_and_mask(rng):
+def test_channels_first_does_not_change_offset_and_mask(rng):
     options = dict(groups=2, offset_groups=3, stride=(1, 2))
     x, kernel, offset, mask = draw(rng, (2, 5, 4, 12), (2, 3, 6, 4), options)
     expected = deform_conv(x, kernel, offset, mask, **options)
@@ -234,7 +237,7 @@ def test_channels_first_keeps_offset_and_mask(rng):
     assert_close(y, expected.transpose(1, 2, 0, 3))
 
 
-def test_vmap(rng):
+def test_vmap_matches_single_calls(rng):
     options = dict(offset_groups=3, padding=1)
     arrays = [draw(rng, (2, 5, 4, 3), (2, 3, 3, 4), options) for _ in range(3)]
     stacked = [np.stack(parts) for parts in zip(*arrays, strict=True)]
@@ -248,7 +251,7 @@ def test_vmap(rng):
             assert_close(ys[i], f(*one))
 
 
-def test_sixteen_bits_are_summed_in_thirty_two():
+def test_bfloat16_is_summed_in_float32():
     """In bfloat16 256 + 1 is 256: a sum of ones stops there."""
     x, kernel = jnp.ones((1, 801, 1), jnp.bfloat16), jnp.ones((401, 1, 1), jnp.bfloat16)
     offset = jnp.zeros((1, 401, 1, 401, 1), jnp.bfloat16)
@@ -257,12 +260,12 @@ def test_sixteen_bits_are_summed_in_thirty_two():
     np.testing.assert_allclose(y.astype(float), 401, rtol=2**-8)
     bars = pull(jnp.ones_like(y))
     assert [bar.dtype for bar in bars] == [jnp.bfloat16] * 3
-    assert abs(float(bars[0][0, 400, 0]) - 401) <= 1  # the pixel that all outputs see
+    assert abs(float(bars[0][0, 400, 0]) - 401) <= 1  # the pixel that all outputs depend on
     np.testing.assert_allclose(bars[1].astype(float), 401, rtol=2**-8)
 
 
-def test_positions_are_finer_than_sixteen_bits():
-    """bfloat16 has no pixel 301, nor one half beyond 128."""
+def test_positions_are_computed_in_float32():
+    """bfloat16 represents neither the position 301 nor halves above 128."""
     x = jnp.asarray(np.arange(600) % 7, jnp.bfloat16).reshape(1, 600, 1)
     offset = jnp.full((1, 600, 1, 1, 1), 0.5, jnp.bfloat16)
     y = deform_conv(x, jnp.ones((1, 1, 1), jnp.bfloat16), offset)
@@ -277,7 +280,7 @@ def test_positions_are_finer_than_sixteen_bits():
      (("float32", "float32", "int32"), None, "float32"),
      (("int8", "float32", "float16"), None, "float32")],
 )  # fmt: skip
-def test_dtypes(dtypes, preferred, expected, rng):
+def test_result_dtypes(dtypes, preferred, expected, rng):
     arrays = [rng.integers(9, 20, size=s) for s in ((2, 6, 3), (2, 3, 4))]
     arrays.append(rng.integers(-4, 4, size=(2, 5, 1, 2, 1)))
     mask = rng.integers(2, size=(2, 5, 1, 2)).astype(bool)
@@ -287,7 +290,7 @@ def test_dtypes(dtypes, preferred, expected, rng):
     y = deform_conv(*given, mask.astype("int8"), preferred_element_type=preferred)
     assert y.dtype == expected
     exact = by_definition(*arrays, mask)
-    np.testing.assert_array_equal(y, exact)  # whole numbers: float32 holds them, bfloat16 not
+    np.testing.assert_array_equal(y, exact)  # exact in float32, not in bfloat16
 
 
 def test_gradients_under_strict_promotion(rng):
@@ -301,10 +304,10 @@ def test_gradients_under_strict_promotion(rng):
         assert [bar.dtype for bar in bars] == [a.dtype for a in arrays]
 
 
-def test_what_is_far_outside_is_zero_and_what_is_no_number_stays_so():
-    x = jnp.ones((1, 2, 2, 1)).at[0, 0].set(jnp.inf)  # the sample outside must not see it
-    places = jnp.array([[1e30, 0], [-jnp.inf, 0], [-2, 0.5], [2, 0], [jnp.nan, 0], [1, 0.5]])
-    offset = (places - jnp.array([[0, i] for i in range(6)])).reshape(1, 1, 6, 1, 1, 1, 2)
+def test_samples_outside_the_input_are_zero_and_nan_offsets_give_nan():
+    x = jnp.ones((1, 2, 2, 1)).at[0, 0].set(jnp.inf)  # samples outside must not depend on it
+    positions = jnp.array([[1e30, 0], [-jnp.inf, 0], [-2, 0.5], [2, 0], [jnp.nan, 0], [1, 0.5]])
+    offset = (positions - jnp.array([[0, i] for i in range(6)])).reshape(1, 1, 6, 1, 1, 1, 2)
     f = lambda offset: deform_conv(x, jnp.ones((1, 1, 1, 1)), offset, padding=[(0, -1), (0, 4)])
     y, pull = jax.vjp(f, offset)
     np.testing.assert_array_equal(y.ravel(), [0, 0, 0, 0, np.nan, 1])
@@ -312,7 +315,7 @@ def test_what_is_far_outside_is_zero_and_what_is_no_number_stays_so():
     np.testing.assert_array_equal(bars[:4], 0)
 
 
-def test_the_program_does_not_grow_with_the_kernel():
+def test_program_size_does_not_grow_with_the_kernel():
     def count(k, f):
         shapes = (2, 40, 41, 2), (k, k, 2, 3), (2, 41 - k, 42 - k, 1, k, k, 2)
         specs = [jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes]
@@ -323,7 +326,7 @@ def test_the_program_does_not_grow_with_the_kernel():
     assert count(31, gradients) <= count(3, gradients) + 30 < 900
 
 
-def test_samples_are_not_kept_for_the_backward_pass():
+def test_backward_pass_does_not_store_the_samples():
     shapes = (1, 20, 20, 16), (5, 5, 16, 16), (1, 16, 16, 1, 5, 5, 2)
     specs = [jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes]
     loss = lambda *arrays: (deform_conv(*arrays) ** 2).sum()
@@ -344,7 +347,7 @@ def test_export_with_a_symbolic_batch(rng):
 
 
 def test_gradients_under_shard_map(rng):
-    """The loop's sum must vary over devices from its first step, though it starts from zeros."""
+    """The loop's sum must vary over devices from its first step, although it starts as zeros."""
     arrays = draw(rng, (2, 6, 5, 2), (3, 2, 2, 3), {})
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("d",))
     specs = (P("d"), P(), P("d"), P("d"))
@@ -353,8 +356,8 @@ def test_gradients_under_shard_map(rng):
         jax.jit(jax.grad(lambda *a, f=f: jnp.tanh(f(*a)).sum(), range(4)))(*arrays)
         for f in (sharded, deform_conv)
     )
-    for bar, wanted in zip(bars, expected, strict=True):
-        assert_close(bar, wanted)
+    for bar, expected_bar in zip(bars, expected, strict=True):
+        assert_close(bar, expected_bar)
 
 
 def test_1000_calls_with_equal_shapes_trace_once():

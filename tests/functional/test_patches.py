@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.compiler import USER_OPTIONS
-from helpers.definition import index_beyond, pads_by_definition, per_axis
+from helpers.definition import pads_by_definition, per_axis, source_index
 from jax.test_util import check_grads
 
 import jconv
@@ -17,7 +17,7 @@ from jconv.functional.patches import fold, unfold
 def unfold_by_definition(
     x, kernel_size, *, stride=1, padding="VALID", dilation=1, padding_mode="zeros"
 ):
-    """(n, *space, c) to (n, *output, *size, c), pixel by pixel."""
+    """Copy windows of `(n, *space, c)` to `(n, *output, *size, c)`, pixel by pixel."""
     rank = x.ndim - 2
     size, stride, dilation = (per_axis(v, rank) for v in (kernel_size, stride, dilation))
     pads = pads_by_definition(padding, x.shape[1:-1], size, stride, dilation, (1,) * rank)
@@ -29,7 +29,7 @@ def unfold_by_definition(
     for o in itertools.product(*map(range, outputs)):
         for t in itertools.product(*map(range, size)):
             i = tuple(
-                index_beyond(o[a] * stride[a] + t[a] * dilation[a] - pads[a][0], n, padding_mode)
+                source_index(o[a] * stride[a] + t[a] * dilation[a] - pads[a][0], n, padding_mode)
                 for a, n in enumerate(x.shape[1:-1])
             )
             if None not in i:
@@ -44,7 +44,7 @@ CASES = [
     ((2, 6, 5, 3), dict(kernel_size=2, stride=2)),
     ((2, 7, 9, 1), dict(kernel_size=3, stride=(2, 3), padding="SAME", dilation=(1, 2))),
     ((2, 7, 6, 2), dict(kernel_size=(2, 4), padding="SAME_LOWER", stride=2)),
-    ((1, 7, 6, 2), dict(kernel_size=2, stride=4, padding=1)),  # pixels that no window sees
+    ((1, 7, 6, 2), dict(kernel_size=2, stride=4, padding=1)),  # some pixels are in no window
     ((1, 8, 9, 2), dict(kernel_size=3, stride=4, dilation=2, padding=[(0, 3), (4, 0)])),
     ((1, 7, 8, 2), dict(kernel_size=3, padding=[(-1, 2), (1, -3)])),
     ((2, 5, 4, 2), dict(kernel_size=3, padding="FULL", padding_mode="circular")),
@@ -58,12 +58,12 @@ every_case = pytest.mark.parametrize("shape, options", CASES, ids=str)
 
 
 @every_case
-def test_patches_and_their_adjoint(shape, options, rng):
+def test_unfold_matches_the_definition_and_fold_is_its_adjoint(shape, options, rng):
     x = rng.normal(size=shape).astype("float32")
     patches = unfold(x, **options)
     np.testing.assert_array_equal(patches, unfold_by_definition(x, **options))
 
-    # Whole numbers below 2^24 leave no rounding, so that the two products are the same.
+    # Sums of integers below 2^24 are exact in float32, so the two inner products are equal.
     x, p = rng.integers(-9, 9, shape), rng.integers(-9, 9, patches.shape)
     back = fold(p.astype("float32"), shape[1:-1], **options)
     assert back.shape == shape
@@ -81,7 +81,7 @@ def test_fold_of_ones_counts_the_windows_over_each_pixel():
 
 
 @pytest.mark.parametrize("layout", ["NCHW", ("CHWN", "HWIO", "NHWC"), ("NWHC", "HWIO", "NHWC")])
-def test_layouts(layout, rng):
+def test_layouts_permute_the_axes_only(layout, rng):
     x = rng.normal(size=(2, 6, 5, 3)).astype("float32")
     options = dict(kernel_size=(3, 2), stride=(1, 2), padding=1)
     patches = unfold(x, **options)  # n h w kh kw c
@@ -99,7 +99,7 @@ def test_layouts(layout, rng):
     )
 
 
-def test_the_documented_reshapes(rng):
+def test_documented_reshapes_give_the_convolution_and_the_unfold_of_torch(rng):
     x = rng.normal(size=(2, 6, 5, 3)).astype("float32")
     kernel = rng.normal(size=(3, 2, 3, 4)).astype("float32")
     y = unfold(x, (3, 2), stride=2).reshape(2, 2, 2, -1) @ kernel.reshape(-1, 4)
@@ -111,7 +111,7 @@ def test_the_documented_reshapes(rng):
 
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect"])
-def test_derivatives_of_every_order(mode, rng):
+def test_derivatives_match_finite_differences(mode, rng):
     options = dict(kernel_size=(3, 2), stride=(2, 1), padding=1, padding_mode=mode)
     with jax.enable_x64(True):
         x = jnp.asarray(rng.normal(size=(1, 5, 4, 2)))
@@ -120,7 +120,7 @@ def test_derivatives_of_every_order(mode, rng):
         check_grads(lambda p: jnp.tanh(fold(jnp.sin(p), (5, 4), **options)), (patches,), order=2)
 
 
-def test_each_is_the_derivative_of_the_other(rng):
+def test_unfold_and_fold_are_the_derivatives_of_each_other(rng):
     x, p = rng.normal(size=(1, 5, 4, 2)), rng.normal(size=(1, 3, 3, 3, 2, 2))
     x, p = jnp.asarray(x, jnp.float32), jnp.asarray(p, jnp.float32)
     f, g = lambda x: unfold(x, (3, 2)), lambda p: fold(p, (5, 4), (3, 2))
@@ -132,7 +132,7 @@ def test_each_is_the_derivative_of_the_other(rng):
 
 
 @pytest.mark.parametrize("space", [(6,), (6, 5), (4, 3, 5)])
-def test_jit_and_vmap(space, rng):
+def test_jit_and_vmap_match_single_calls(space, rng):
     xs = rng.normal(size=(2, 4, *space, 3)).astype("float32")
     f = lambda x: unfold(x, 3, padding="SAME", stride=2)
     g = lambda p: fold(p, space, 3, padding="SAME", stride=2)
@@ -145,20 +145,20 @@ def test_jit_and_vmap(space, rng):
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "int8", "uint32", "complex64"])
-def test_dtypes(dtype):
+def test_dtypes_are_kept(dtype):
     x = jnp.arange(20).reshape(1, 20, 1).astype(dtype)
     patches = unfold(x, 3)
     assert patches.dtype == dtype and fold(patches, 20, 3).dtype == dtype
     np.testing.assert_array_equal(np.asarray(patches[0, 4, :, 0].real).astype(int), [4, 5, 6])
 
 
-def test_sixteen_bits_are_summed_in_float32():
-    # In bfloat16 256 + 1 is 256, so 300 ones would not get beyond it.
+def test_bfloat16_is_summed_in_float32():
+    # In bfloat16 256 + 1 is 256, so a sum of 300 ones would be 256.
     y = fold(jnp.ones((1, 300, 300, 1), jnp.bfloat16), 599, 300)
     assert y.dtype == jnp.bfloat16 and y[0, 299, 0] == 300
 
 
-def test_the_program_does_not_grow_with_the_window():
+def test_program_size_does_not_grow_with_the_window():
     def instructions(f, x):
         text = jax.jit(f).lower(x).compile(USER_OPTIONS).as_text()
         return sum(" = " in line for line in text.splitlines())
@@ -180,8 +180,7 @@ def test_export_with_a_symbolic_batch(rng):
     np.testing.assert_allclose(exported.call(x), f(x), rtol=1e-5, atol=1e-6)
 
 
-def test_per_device(rng):
-    """Inside of `shard_map`, and on a mesh with explicit axes."""
+def test_gradients_under_shard_map_and_explicit_sharding(rng):
     x = rng.normal(size=(2, 6, 5, 2)).astype("float32")
     f = jax.grad(lambda x: jnp.sum(jnp.sin(fold(unfold(x, 3) ** 2, (6, 5), 3))))
     mesh = jax.make_mesh((1,), ("d",))

@@ -8,16 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.compiler import USER_OPTIONS
-from helpers.definition import pads_by_definition, per_axis, wide
+from helpers.definition import pads_by_definition, per_axis, widest_dtype
 from jax.test_util import check_grads
 
 from jconv.functional.pooling import avg_pool, lp_pool, max_pool
 
 
 def windows_by_definition(sizes, size, stride, padding, dilation, ceil_mode):
-    """For each axis and output: the pixels it sees, and how many of its taps are not beyond.
+    """Return for each axis and output its pixels, and the number of its taps up to the padded end.
 
-    torch's `pooling_output_shape`, with the padding before and after apart.
+    The sizes are those of torch's `pooling_output_shape`, with padding before and after separate.
     """
     pads = pads_by_definition(padding, sizes, size, stride, dilation, (1,) * len(sizes))
     axes = []
@@ -29,8 +29,8 @@ def windows_by_definition(sizes, size, stride, padding, dilation, ceil_mode):
         axis = []
         for o in range(outputs):
             taps = [o * s + t * d - low for t in range(k)]
-            seen = [i for i in taps if max(0, -low) <= i < n + min(0, high)]
-            axis.append((seen, sum(i < n + high for i in taps)))
+            pixels = [i for i in taps if max(0, -low) <= i < n + min(0, high)]
+            axis.append((pixels, sum(i < n + high for i in taps)))
         axes.append(axis)
     return axes
 
@@ -38,15 +38,15 @@ def windows_by_definition(sizes, size, stride, padding, dilation, ceil_mode):
 def pool_by_definition(
     reduce, x, window_shape, stride=None, padding="VALID", dilation=1, ceil_mode=False, **options
 ):
-    """(n, *space, c) to (n, *output, c): `reduce(pixels, count)` of each window's (n, pixel, c)."""
-    x, rank = wide(x), np.ndim(x) - 2
+    """Apply `reduce(pixels, count)` to the pixels `(n, pixel, c)` of each window."""
+    x, rank = widest_dtype(x), np.ndim(x) - 2
     stride = window_shape if stride is None else stride
     size, stride, dilation = (per_axis(v, rank) for v in (window_shape, stride, dilation))
     axes = windows_by_definition(x.shape[1:-1], size, stride, padding, dilation, ceil_mode)
     y = [
         reduce(
-            x[:, *np.ix_(*(seen for seen, _ in axis))].reshape(
-                x.shape[0], math.prod(len(seen) for seen, _ in axis), x.shape[-1]
+            x[:, *np.ix_(*(pixels for pixels, _ in axis))].reshape(
+                x.shape[0], math.prod(len(pixels) for pixels, _ in axis), x.shape[-1]
             ),
             math.prod(count for _, count in axis),
             **options,
@@ -87,12 +87,12 @@ CASES = [
     (
         (1, 2, 2, 2),
         dict(window_shape=3, stride=2, ceil_mode=True),
-    ),  # larger than the input, and yet it fits
+    ),  # a window larger than the input, allowed by ceil_mode
     ((1, 7, 8, 2), dict(window_shape=3, stride=2, dilation=3, padding=(3, 2), ceil_mode=True)),
     (
         (1, 3, 3, 2),
         dict(window_shape=2, stride=1, padding=[(3, 0), (0, 3)]),
-    ),  # windows of padding alone
+    ),  # some windows without pixels
     ((1, 4, 5, 6, 2), dict(window_shape=(2, 3, 2), stride=(2, 1, 3), padding=1, ceil_mode=True)),
     ((1, 3, 3, 3, 3, 2), dict(window_shape=2, padding="SAME")),
 ]
@@ -100,7 +100,7 @@ every_case = pytest.mark.parametrize("shape, options", CASES, ids=str)
 
 
 @every_case
-def test_matches_the_definition(shape, options, rng):
+def test_outputs_match_the_definition(shape, options, rng):
     x = rng.normal(size=shape).astype("float32")
     close = dict(rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(max_pool(x, **options), pool_by_definition(largest, x, **options))
@@ -113,20 +113,20 @@ def test_matches_the_definition(shape, options, rng):
 
 
 @every_case
-def test_indices_say_where_the_maxima_stand(shape, options, rng):
-    x = rng.integers(-2, 3, shape).astype("float32")  # many are equal: the first counts
-    y, places = max_pool(x, **options, return_indices=True)
+def test_return_indices_gives_the_positions_of_the_maxima(shape, options, rng):
+    x = rng.integers(-2, 3, shape).astype("float32")  # many are equal; the first is the maximum
+    y, indices = max_pool(x, **options, return_indices=True)
     np.testing.assert_array_equal(y, max_pool(x, **options))
     order = np.arange(math.prod(shape[1:-1])).reshape(1, *shape[1:-1], 1)
-    # Of equals the first in reading order is the largest of this.
-    unequal = wide(x) * 10**4 - order
+    # Subtracting the position makes the first of equal pixels the largest.
+    unequal = widest_dtype(x) * 10**4 - order
     best = pool_by_definition(largest, unequal, **options)
     expected = np.where(np.isinf(best), -1, -np.nan_to_num(best) % 10**4)
-    np.testing.assert_array_equal(places, expected)
+    np.testing.assert_array_equal(indices, expected)
 
 
-def test_torchs_and_onnxs_own_examples():
-    """By the rules as both document them; the figures of ONNX's test cases for AveragePool."""
+def test_outputs_match_examples_of_torch_and_onnx():
+    """The numbers are from the test cases of ONNX and the rules that torch documents."""
     x = jnp.arange(1.0, 17).reshape(1, 4, 4, 1)
     y = avg_pool(x, 3, stride=2, ceil_mode=True)  # averagepool_2d_ceil
     np.testing.assert_array_equal(y[0, :, :, 0], [[6, 7.5], [12, 13.5]])
@@ -143,8 +143,8 @@ def test_torchs_and_onnxs_own_examples():
     np.testing.assert_allclose(y[0, 0, :, 0], [4, 5.5, 7], rtol=1e-6)
     # A window that would start in the padding after the input is dropped, at 2 * 3 >= 2 + 1.
     assert avg_pool(jnp.ones((1, 2, 2, 3)), 3, padding=1, ceil_mode=True).shape == (1, 1, 1, 3)
-    # The last of 4 pixels' windows has 2 of them, 1 of padding, and 1 that does not count, beyond.
-    # Of 6 pixels it has 1, 1 of padding, and 2 beyond.
+    # The last window over 4 pixels covers 2 of them, 1 of padding, and 1 past the padding, which
+    # does not count. Over 6 pixels it covers 1, 1 of padding, and 2 past it.
     options = dict(stride=3, padding=1, ceil_mode=True, count_include_pad=True)
     y = avg_pool(jnp.ones((1, 4, 1)), 4, **options)
     np.testing.assert_allclose(y[0, :, 0], [3 / 4, 2 / 3], rtol=1e-6)
@@ -167,37 +167,37 @@ every_pool = pytest.mark.parametrize("pool", POOLS)
 
 @every_pool
 @pytest.mark.parametrize("dilation", [1, 2])
-def test_derivatives_of_every_order_match_finite_differences(pool, dilation, rng):
+def test_derivatives_match_finite_differences(pool, dilation, rng):
     with jax.enable_x64(True):
-        # Values apart from each other and from zero, where maxima and norms have corners.
+        # Values differ from each other and from 0, where maxima and norms are not differentiable.
         x = jnp.asarray(rng.permutation(60).reshape(1, 5, 6, 2) * 0.1 - 2.95)
         f = lambda x: pool(x, (3, 2), stride=2, padding=1, dilation=dilation, ceil_mode=True)
         check_grads(lambda x: jnp.tanh(f(x) / 3), (x,), order=2, eps=1e-4, rtol=1e-4, atol=1e-4)
 
 
-def test_the_maximums_derivative_goes_to_one_pixel_of_each_window():
+def test_gradient_of_max_pool_goes_to_the_first_maximum_of_each_window():
     x = jnp.zeros((1, 4, 6, 1))
     y_bar = jnp.arange(1.0, 7).reshape(1, 2, 3, 1)
     f = lambda x: max_pool(x, 2)
     (x_bar,) = jax.vjp(f, x)[1](y_bar)
     expected = np.zeros((4, 6))
-    expected[::2, ::2] = [[1, 2, 3], [4, 5, 6]]  # the first of equals
+    expected[::2, ::2] = [[1, 2, 3], [4, 5, 6]]  # the first of equal pixels
     np.testing.assert_array_equal(x_bar[0, :, :, 0], expected)
     _, y_dot = jax.jvp(f, (x,), (jnp.arange(24.0).reshape(x.shape),))
     np.testing.assert_array_equal(y_dot[0, :, :, 0], [[0, 2, 4], [12, 14, 16]])
-    # Pixels that are as small as padding are still pixels.
+    # A pixel of -inf equals the padding and still receives the gradient.
     grad = jax.grad(lambda x: max_pool(x, 3, stride=1, padding=1).sum())
     assert grad(jnp.full((1, 1, 1), -jnp.inf)) == 1
 
 
 @pytest.mark.parametrize("p", [1, 2, 3, 1.5])
-def test_the_norms_derivatives_are_zero_where_all_pixels_are(p):
+def test_derivatives_of_lp_pool_are_finite_where_all_pixels_are_zero(p):
     x = jnp.array([0.0, 0, 3, 0]).reshape(1, 4, 1)
     f = lambda x: jnp.sum(lp_pool(x, 2, p=p))
     np.testing.assert_allclose(jax.grad(f)(x)[0, :, 0], [0, 0, 1, 0], rtol=1e-6)
     second = jax.jacfwd(jax.grad(f))(x)
     assert jnp.isfinite(second).all()
-    if p == 2:  # of sqrt(9 + b^2) by b, at zero
+    if p == 2:  # the second derivative of sqrt(9 + b^2) at b = 0
         np.testing.assert_allclose(second[0, 3, 0, 0, 3, 0], 1 / 3, rtol=1e-6)
 
 
@@ -217,7 +217,7 @@ def test_jit_vmap_and_empty_batches(pool, rng):
 
 @every_pool
 @pytest.mark.parametrize("layout", ["NCHW", ("CHWN", "HWIO", "NHWC")])
-def test_layouts(pool, layout, rng):
+def test_layouts_permute_the_axes_only(pool, layout, rng):
     x = rng.normal(size=(2, 6, 5, 3)).astype("float32")
     axes = {"NCHW": (0, 3, 1, 2), "CHWN": (3, 1, 2, 0)}[
         layout if isinstance(layout, str) else layout[0]
@@ -227,17 +227,17 @@ def test_layouts(pool, layout, rng):
     np.testing.assert_allclose(y, pool(x, **options).transpose(axes), rtol=1e-5, atol=1e-6)
 
 
-def test_indices_in_any_layout(rng):
+def test_indices_follow_the_layout(rng):
     x = rng.normal(size=(2, 6, 5, 3)).astype("float32")
-    _, places = max_pool(x, 2, return_indices=True)
+    _, indices = max_pool(x, 2, return_indices=True)
     layout = ("NWHC", "HWIO", "NHWC")
-    _, turned = max_pool(x.transpose(0, 2, 1, 3), 2, layout=layout, return_indices=True)
-    np.testing.assert_array_equal(turned, places.transpose(0, 2, 1, 3))
+    _, transposed = max_pool(x.transpose(0, 2, 1, 3), 2, layout=layout, return_indices=True)
+    np.testing.assert_array_equal(transposed, indices.transpose(0, 2, 1, 3))
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float8_e4m3fn", "float8_e5m2"])
-def test_short_floats_are_summed_in_float32(dtype):
-    # One after the other in the dtype itself, ones come to no more than 256, 2048, 16 or 8.
+def test_8_and_16_bit_floats_are_summed_in_float32(dtype):
+    # A sum of ones in the dtype itself would stop at 256, 2048, 16 or 8.
     x = jnp.ones((1, 3000, 1), dtype)
     y = avg_pool(x, 3000)
     assert y.dtype == dtype and y[0, 0, 0].astype("float32") == 1
@@ -247,13 +247,13 @@ def test_short_floats_are_summed_in_float32(dtype):
     assert x_bar.dtype == dtype
     assert x_bar[0, 1280, 0].astype("float32") == pytest.approx(513 / 2048, rel=0.07)
     low = -x[:, :4] * 3
-    y, place = max_pool(low, 2, padding=1, return_indices=True)
+    y, index = max_pool(low, 2, padding=1, return_indices=True)
     assert y.dtype == dtype and (y.astype("float32") == -3).all()
-    assert place.ravel().tolist() == [0, 1, 3]
+    assert index.ravel().tolist() == [0, 1, 3]
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int32"])
-def test_integers(dtype):
+def test_integers_keep_their_dtype_in_max_pool_and_give_float32_otherwise(dtype):
     x = (jnp.arange(1, 8) * (1 if dtype == "uint8" else -1)).astype(dtype).reshape(1, 7, 1)
     y = max_pool(x, 3, padding=1)
     assert y.dtype == dtype
@@ -262,12 +262,12 @@ def test_integers(dtype):
         y = pool(x, 3, padding=1)
         assert y.dtype == jnp.float32
         np.testing.assert_allclose(y, pool_by_definition(reduce, x, 3, padding=1), rtol=1e-6)
-    # Weights of integers have derivatives, integers have none.
+    # A float that multiplies integers has a derivative.
     w = jax.grad(lambda w: jnp.sum(w * max_pool(x, 3)))(2.0)
     assert w == max_pool(x, 3).sum()
 
 
-def test_windows_of_padding_alone():
+def test_windows_without_pixels_are_the_identity_of_the_reduction_with_finite_gradients():
     x = jnp.ones((1, 2, 1))
     options = dict(stride=1, padding=[(0, 4)])
     np.testing.assert_array_equal(max_pool(x, 2, **options)[0, 2:, 0], [-jnp.inf] * 3)
@@ -278,26 +278,28 @@ def test_windows_of_padding_alone():
         assert jnp.isfinite(x_bar).all()
 
 
-def test_not_a_number_is_not_lost():
+def test_max_pool_propagates_nan():
     x = jnp.array([1.0, jnp.nan, 2, 3]).reshape(1, 4, 1)
-    y, places = max_pool(x, 2, return_indices=True)
+    y, indices = max_pool(x, 2, return_indices=True)
     assert jnp.isnan(y[0, 0, 0]) and y[0, 1, 0] == 3
-    assert places.ravel().tolist() == [1, 3]
+    assert indices.ravel().tolist() == [1, 3]
 
 
-def test_complex_numbers_have_a_mean():
+def test_avg_pool_of_complex_numbers_is_their_mean():
     x = jnp.array([1 + 2j, 3 - 4j]).reshape(1, 2, 1)
     assert avg_pool(x, 2)[0, 0, 0] == 2 - 1j
 
 
 @every_pool
-def test_the_program_does_not_grow_with_the_window(pool):
+def test_program_size_does_not_grow_with_the_window(pool):
     def instructions(size):
         f = jax.grad(lambda x: jnp.sum(pool(x, size, stride=1, padding="SAME") ** 2))
         text = jax.jit(f).lower(jnp.ones((1, 40, 40, 2))).compile(USER_OPTIONS).as_text()
         return sum(" = " in line for line in text.splitlines())
 
-    growth = 1.2 if jax.default_backend() == "cpu" else 1.25  # 26 become 32 on a GPU
+    growth = (
+        1.2 if jax.default_backend() == "cpu" else 1.25
+    )  # on a GPU the number rises from 26 to 32
     assert instructions(31) < growth * instructions(5) < 500
 
 
@@ -307,11 +309,11 @@ def test_export_with_a_symbolic_batch(pool, rng):
     f = jax.jit(jax.value_and_grad(lambda x: jnp.sum(jnp.sin(pool(x, 3, stride=2)))))
     (n,) = jax.export.symbolic_shape("n")
     exported = jax.export.export(f)(jax.ShapeDtypeStruct((n, 6, 5, 2), x.dtype))
-    for got, expected in zip(exported.call(x), f(x), strict=True):
-        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    for actual, expected in zip(exported.call(x), f(x), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_strict_promotion():
+def test_gradients_under_strict_promotion():
     x = jnp.ones((1, 6, 6, 2), jnp.bfloat16)
     with jax.numpy_dtype_promotion("strict"):
         for pool in POOLS:

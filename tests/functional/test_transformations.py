@@ -1,4 +1,4 @@
-"""The primitive under JAX's transformations, beyond what the conformance suite does."""
+"""`jconv.conv` under JAX transformations that the conformance suite does not cover."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ def test_higher_derivatives_match_finite_differences(algorithm, order, arrays):
 
 
 @any_algorithm(ENTRIES.get)
-def test_scan_while_and_checkpoint(algorithm, arrays):
+def test_scan_while_loop_and_checkpoint_match_plain_calls(algorithm, arrays):
     x, kernel = arrays
     step = lambda x: jnp.tanh(jconv.conv(x, kernel, algorithm=algorithm))
     expected = step(step(step(x)))
@@ -194,7 +194,7 @@ for name in sys.argv[1:]:
                 twice(placed, shared), f(f(x, kernel), kernel), rtol=1e-3, atol=1e-3
             )
 
-# XLA exchanges the borders of a split axis; what `auto` takes otherwise would gather all of it.
+# XLA exchanges the borders of a sharded axis; other algorithms would gather the whole axis.
 with jax.set_mesh(explicit):
     x, kernel = jnp.ones((8, 56, 56, 16)), jax.device_put(jnp.ones((3, 3, 1, 16)), P())
     depthwise = jax.jit(lambda x, k: jconv.conv(x, k, groups=16))
@@ -202,7 +202,7 @@ with jax.set_mesh(explicit):
         text = depthwise.lower(jax.device_put(x, spec), kernel).as_text()
         assert ("stablehlo.convolution" in text) == by_xla, spec
 
-# How XLA will split a program of its own accord is not known yet when an algorithm is chosen.
+# Automatic sharding is not known when an algorithm is chosen.
 x, kernel = np.ones((8, 56, 56, 16), np.float32), np.ones((3, 3, 1, 16), np.float32)
 on_all = jax.device_put(x, jax.NamedSharding(mesh, P(None, "d")))
 for placed, by_xla in ((jnp.asarray(x), False), (on_all, True)):
@@ -214,7 +214,7 @@ print("all equal")
 """
 
 
-ON_DEVICES = ("direct",)  # of the rest in the slow run
+ON_DEVICES = ("direct",)  # the other algorithms are tested in the slow run
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ ON_DEVICES = ("direct",)  # of the rest in the slow run
     ids=["some", "the rest"],
 )
 def test_gradients_of_a_shared_kernel_are_summed_over_devices(names):
-    """Inside and outside of shard_map, under automatic and explicit sharding, on 8 devices."""
+    """Checks derivatives inside and outside of shard_map, and automatic and explicit sharding."""
     done = subprocess.run(
         [sys.executable, "-c", SHARDED, *names],
         env=on_devices(8),
@@ -236,7 +236,7 @@ def test_gradients_of_a_shared_kernel_are_summed_over_devices(names):
     assert done.stdout.strip() == "all equal", done.stderr
 
 
-def test_a_custom_vjp_around_it_is_kept(arrays):
+def test_custom_vjp_of_a_caller_is_used(arrays):
     x, kernel = arrays
 
     @jax.custom_vjp
@@ -247,7 +247,7 @@ def test_a_custom_vjp_around_it_is_kept(arrays):
     assert jnp.all(jax.grad(lambda x: f(x).sum())(x) == 7.0)
 
 
-def test_without_jit(arrays):
+def test_output_is_equal_with_jit_disabled(arrays):
     x, kernel = arrays
     expected = jconv.conv(x, kernel)
     with jax.disable_jit():

@@ -49,7 +49,7 @@ def parameters(name):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_parameters_are_of_the_vocabulary(name):
+def test_every_parameter_has_a_name_of_the_vocabulary(name):
     assert {p.name for p in parameters(name)} <= OPERANDS | set(OPTIONS)
 
 
@@ -64,7 +64,7 @@ def test_every_option_is_a_declared_keyword(name):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_convolutions_pad_to_the_same_size_and_windows_do_not_pad(name):
+def test_default_padding_is_same_for_convolutions_and_valid_for_windows(name):
     expected = "SAME" if name in (*CONVOLUTIONS, "output_shape", "choose") else "VALID"
     assert inspect.signature(FUNCTIONS[name]).parameters["padding"].default == expected
 

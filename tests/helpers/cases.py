@@ -1,7 +1,7 @@
-"""The windows on which every algorithm is held to the definition.
+"""The windows for which every algorithm is compared with the definition.
 
-`CASES` are picked by hand, one for each thing that can go wrong; `GRID` goes through kernels of
-every size with every kind of gap and padding, in one, two and three dimensions.
+`CASES` are chosen by hand, one for each feature. `GRID` combines kernel sizes with strides,
+dilations and paddings in one, two and three dimensions.
 """
 
 import itertools
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Case:
-    """Shapes channels-last, and the options of `jconv.conv`."""
+    """Channels-last shapes, and the options of `jconv.conv`."""
 
     name: str
     x: tuple[int, ...]
@@ -35,7 +35,7 @@ CASES = [
     _case("3d", (1, 4, 5, 3, 2), (2, 3, 2, 2, 3)),
     _case("3d-strided", (1, 5, 4, 5, 2), (3, 2, 3, 2, 2), stride=(2, 1, 2), padding=1),
     _case("4d", (1, 3, 3, 2, 3, 2), (2, 2, 1, 2, 2, 2)),
-    # Kernels of every parity, larger than the input too.
+    # Even and odd kernel sizes, and kernels larger than the input.
     _case("1x1", (2, 4, 5, 3), (1, 1, 3, 5)),
     _case("2x2", (2, 5, 6, 2), (2, 2, 2, 3)),
     _case("4x2", (2, 5, 6, 2), (4, 2, 2, 3)),
@@ -76,7 +76,7 @@ CASES = [
     # Groups.
     _case("groups2", (2, 5, 5, 4), (3, 3, 2, 6), groups=2),
     _case("groups3-strided", (2, 6, 5, 6), (3, 2, 2, 3), groups=3, stride=2),
-    # More channels than `split` puts into one block, so that it makes several.
+    # More channels than `split` puts into one block.
     _case("wide-groups", (2, 6, 40), (3, 10, 40), groups=4),
     _case("depthwise", (2, 6, 5, 4), (3, 3, 1, 4), groups=4),
     _case("depthwise-multiplier", (2, 6, 5, 3), (3, 3, 1, 6), groups=3),
@@ -87,42 +87,42 @@ CASES = [
     _case("depthwise-many-taps", (1, 9, 9, 2), (9, 7, 1, 2), groups=2),
     _case("depthwise-1d", (2, 12, 3), (5, 1, 3), groups=3, stride=2),
     _case("depthwise-3d", (1, 4, 4, 3, 2), (3, 2, 2, 1, 2), groups=2),
-    # The convolution of mathematics.
+    # True convolution, with a flipped kernel.
     _case("flip", (2, 5, 6, 2), (3, 2, 2, 3), flip=True),
     _case("flip-strided", (2, 7, 6, 2), (2, 3, 2, 3), flip=True, stride=2, padding="VALID"),
-    # Nothing to do.
+    # Empty and minimal shapes.
     _case("empty-batch", (0, 5, 5, 2), (3, 3, 2, 3)),
     _case("empty-input", (2, 0, 5, 2), (3, 3, 2, 3)),
     _case("one-pixel", (1, 1, 1, 1), (1, 1, 1, 1)),
 ]  # fmt: skip
 
 
-# (stride, dilation, input dilation): each alone, together, and with common divisors.
-GAPS = [(1, 1, 1), (2, 1, 1), (3, 1, 1), (1, 2, 1), (1, 3, 1), (1, 1, 2), (1, 1, 3), (2, 2, 1),
-        (2, 3, 1), (2, 1, 2), (3, 1, 2), (1, 2, 2), (4, 2, 2), (2, 3, 4)]  # fmt: skip
-# (input channels per group, output channels per group, groups), taken in turn.
+# (stride, dilation, input dilation): each alone, combined, and with common divisors.
+STEPS = [(1, 1, 1), (2, 1, 1), (3, 1, 1), (1, 2, 1), (1, 3, 1), (1, 1, 2), (1, 1, 3), (2, 2, 1),
+         (2, 3, 1), (2, 1, 2), (3, 1, 2), (1, 2, 2), (4, 2, 2), (2, 3, 4)]  # fmt: skip
+# (input channels per group, output channels per group, groups), used in rotation.
 CHANNELS = [(2, 3, 1), (1, 1, 3), (1, 2, 2), (2, 1, 2), (3, 2, 1)]
 
 
-def _grid(rank, taps, gaps, paddings):
+def _grid(rank, taps, steps, paddings):
     channels = itertools.cycle(CHANNELS)
-    for k, (s, d, e), padding in itertools.product(taps, gaps, paddings):
-        into, out, groups = next(channels)
+    for k, (s, d, e), padding in itertools.product(taps, steps, paddings):
+        inputs, outputs, groups = next(channels)
         size = tuple(d * (k - 1) // e + 3 + axis for axis in range(rank))
-        # The last axis has one tap less or more, and the other axes' gaps are not its own.
+        # The last axis has one tap less or more, and no stride or dilation if the kernel is odd.
         last = (k + 1 if k < 3 else k - 1) if rank > 1 else k
-        own = rank > 1 and k % 2 == 1
-        s_, d_, e_ = ((gap,) * (rank - 1) + (1 if own else gap,) for gap in (s, d, e))
+        last_is_plain = rank > 1 and k % 2 == 1
+        s_, d_, e_ = ((step,) * (rank - 1) + (1 if last_is_plain else step,) for step in (s, d, e))
         yield _case(
             f"{rank}d-{k}-s{s}-d{d}-e{e}-{padding}",
-            (2 if rank < 3 else 1, *size, into * groups),
-            (*(k,) * (rank - 1), last, into, out * groups),
+            (2 if rank < 3 else 1, *size, inputs * groups),
+            (*(k,) * (rank - 1), last, inputs, outputs * groups),
             stride=s_, dilation=d_, input_dilation=e_, padding=padding, groups=groups,
         )  # fmt: skip
 
 
 GRID = [
-    *_grid(1, (1, 2, 3, 4, 5, 7, 11), GAPS, ("SAME", "FULL")),
-    *_grid(2, (1, 2, 3, 4, 7), GAPS[:11], ("SAME_LOWER", 2)),
-    *_grid(3, (2, 3), GAPS[:8], ("VALID",)),
+    *_grid(1, (1, 2, 3, 4, 5, 7, 11), STEPS, ("SAME", "FULL")),
+    *_grid(2, (1, 2, 3, 4, 7), STEPS[:11], ("SAME_LOWER", 2)),
+    *_grid(3, (2, 3), STEPS[:8], ("VALID",)),
 ]

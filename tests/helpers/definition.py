@@ -1,6 +1,6 @@
-"""Convolution by its definition: plain loops in float64, the yardstick of every other test.
+"""Convolution by its definition: plain loops in float64, the reference of all other tests.
 
-Nothing here is shared with jconv: padding names, border modes and groups are worked out anew.
+Padding names, padding modes and groups are implemented here independently of jconv.
 """
 
 import itertools
@@ -8,8 +8,8 @@ import itertools
 import numpy as np
 
 
-def wide(array):
-    """The array in the widest dtype of its kind."""
+def widest_dtype(array):
+    """Return the array in the widest dtype of its kind."""
     array = np.asarray(array)
     if array.dtype.kind == "c":
         return array.astype(np.complex128)
@@ -19,26 +19,27 @@ def wide(array):
 
 
 def per_axis(value, rank):
+    """Return a value for each of `rank` axes."""
     return (value,) * rank if np.isscalar(value) else tuple(value)
 
 
 def pads_by_definition(padding, sizes, taps, stride, dilation, gaps):
-    """(before, after) for each axis."""
+    """Return the padding (before, after) of each axis."""
     pads = []
     for axis, (n, k, s, d, g) in enumerate(zip(sizes, taps, stride, dilation, gaps, strict=True)):
         n = n + (n - 1) * (g - 1)
-        reach = d * (k - 1)
+        extent = d * (k - 1)
         if padding == "VALID":
             pads.append((0, 0))
         elif padding == "FULL":
-            pads.append((reach, reach))
+            pads.append((extent, extent))
         elif padding == "CAUSAL":
-            pads.append((reach, 0))
+            pads.append((extent, 0))
         elif padding in ("SAME", "SAME_LOWER"):
-            wanted = int(np.ceil(n / s))
-            total = max(0, s * (wanted - 1) + reach + 1 - n)
-            less, more = int(np.floor(total / 2)), int(np.ceil(total / 2))
-            pads.append((less, more) if padding == "SAME" else (more, less))
+            outputs = int(np.ceil(n / s))
+            total = max(0, s * (outputs - 1) + extent + 1 - n)
+            smaller, larger = int(np.floor(total / 2)), int(np.ceil(total / 2))
+            pads.append((smaller, larger) if padding == "SAME" else (larger, smaller))
         elif isinstance(padding, int):
             pads.append((padding, padding))
         else:
@@ -47,8 +48,11 @@ def pads_by_definition(padding, sizes, taps, stride, dilation, gaps):
     return pads
 
 
-def index_beyond(i, n, mode):
-    """The pixel that stands at place `i` of an axis with `n` pixels; None where there is none."""
+def source_index(i, n, mode):
+    """Return the index of the pixel that padding repeats at `i`; None for a padding of zeros.
+
+    `i` may be outside of the `n` pixels of the axis.
+    """
     if 0 <= i < n:
         return i
     if mode == "circular":
@@ -76,8 +80,11 @@ def conv_by_definition(
     padding_mode="zeros",
     flip=False,
 ):
-    """(n, *space, ci) and (*space, ci / groups, co) to (n, *space, co)."""
-    x, kernel = wide(x), wide(kernel)
+    """Convolve `x` `(n, *space, ci)` with `kernel` `(*taps, ci / groups, co)`.
+
+    The options are those of `jconv.conv`.
+    """
+    x, kernel = widest_dtype(x), widest_dtype(kernel)
     rank = x.ndim - 2
     sizes, taps = x.shape[1:-1], kernel.shape[:rank]
     stride, dilation, gaps = (per_axis(v, rank) for v in (stride, dilation, input_dilation))
@@ -93,12 +100,12 @@ def conv_by_definition(
     y = np.zeros((x.shape[0], *outputs, co), np.result_type(x, kernel))
     for o in itertools.product(*map(range, outputs)):
         for t in itertools.product(*map(range, taps)):
-            place = [o[a] * stride[a] + t[a] * dilation[a] - pads[a][0] for a in range(rank)]
-            if any(p % g for p, g in zip(place, gaps, strict=True)):
+            position = [o[a] * stride[a] + t[a] * dilation[a] - pads[a][0] for a in range(rank)]
+            if any(p % g for p, g in zip(position, gaps, strict=True)):
                 continue
             i = tuple(
-                index_beyond(p // g, n, padding_mode)
-                for p, g, n in zip(place, gaps, sizes, strict=True)
+                source_index(p // g, n, padding_mode)
+                for p, g, n in zip(position, gaps, sizes, strict=True)
             )
             if None in i:
                 continue

@@ -1,4 +1,4 @@
-"""The algorithms that tests go through, by name."""
+"""The algorithms of parametrized tests, by name."""
 
 import jax
 import pytest
@@ -6,7 +6,8 @@ import pytest
 import jconv
 
 on_a_cpu = pytest.mark.skipif(
-    jax.default_backend() != "cpu", reason="is about the CPU: what is known of it, or its bits"
+    jax.default_backend() != "cpu",
+    reason="depends on the cost model or the exact arithmetic of the CPU",
 )
 
 ENTRIES = {**jconv.ALGORITHMS, "auto": "auto"}
@@ -22,13 +23,17 @@ VARIANTS = {
     "direct-loops": jconv.Direct(unroll=2),
 }
 
-# What is done around an algorithm is the same for all: tests of that ask three in the quick run.
+# The code around an algorithm is shared, so the quick run tests it with three algorithms only.
 QUICK = ("auto", "direct", "winograd")
 every_algorithm = pytest.mark.parametrize("algorithm", ENTRIES)
 
 
 def any_algorithm(value=lambda name: name):
-    """Parametrizes by algorithm, as its name or its value."""
+    """Parametrize a test by algorithm, and mark those that are not in `QUICK` as slow.
+
+    Args:
+      value: maps the name of an algorithm to the argument of the test.
+    """
     slow = {name: () if name in QUICK else pytest.mark.slow for name in ENTRIES}
     return pytest.mark.parametrize(
         "algorithm", [pytest.param(value(n), id=n, marks=marks) for n, marks in slow.items()]

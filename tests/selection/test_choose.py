@@ -1,3 +1,5 @@
+"""The choice of an algorithm, its reason, and the programs that result from it."""
+
 import dataclasses
 import re
 
@@ -17,7 +19,7 @@ def problem(inputs=1, outputs=1, groups=8, images=4, taps=(3, 3), size=(14, 14))
     return Problem(window, 1, images, groups, inputs, outputs, jnp.dtype("float32"))
 
 
-def test_each_algorithm_is_taken_on_cpu_where_it_is_known_to_win():
+def test_cpu_choice_is_the_algorithm_known_to_be_fastest():
     assert select_algorithm(problem(), "cpu").algorithm == "direct"
     dense = dict(inputs=128, outputs=128, groups=1, size=(28, 28))
     assert select_algorithm(problem(**dense), "cpu").algorithm == "winograd"
@@ -37,14 +39,14 @@ def test_unsupported_and_inaccurate_algorithms_are_excluded():
     assert "winograd" not in [candidate.algorithm for candidate in choice.runners_up]
 
 
-def test_a_choice_tells_times_and_runners_up_in_order():
+def test_choice_has_its_time_and_runners_up_in_order():
     choice = select_algorithm(problem(size=(56, 56), groups=64), "cpu")
     times = [candidate.seconds for candidate in choice.runners_up if candidate.seconds]
     assert choice.seconds == min([choice.seconds, *times]) and times == sorted(times)
     assert "predicted to take" in choice.reason and "ms" in choice.reason
 
 
-def test_jconv_choose_asks_by_shape_for_each_of_the_three_convolutions():
+def test_choose_accepts_shapes_and_covers_the_forward_pass_and_both_gradients():
     shapes, options = ((4, 57, 56, 32), (5, 3, 1, 32)), dict(groups=32, stride=2)
     x, kernel = (jnp.ones(shape) for shape in shapes)
     forward = jconv.choose(*shapes, **options)
@@ -68,7 +70,7 @@ def test_jconv_choose_asks_by_shape_for_each_of_the_three_convolutions():
     ],
 )
 @pytest.mark.usefixtures("unchecked")
-def test_choose_refuses_invalid_arguments(options, words):
+def test_error_of_choose_names_the_argument(options, words):
     with pytest.raises(ValueError, match=words):
         jconv.choose(**{"x": (1, 8, 8, 3), "kernel": (3, 3, 3, 4)} | options)
 
@@ -83,7 +85,9 @@ def test_choose_refuses_invalid_arguments(options, words):
         (("complex64", "complex64"), dict(padding_mode="reflect")),
     ],
 )
-def test_problem_of_a_gradient_is_that_of_the_derived_program(gradient, argument, dtypes, options):
+def test_problem_of_a_gradient_equals_that_of_the_differentiated_program(
+    gradient, argument, dtypes, options
+):
     x, kernel = (
         jax.ShapeDtypeStruct(shape, dtype)
         for shape, dtype in zip([(2, 9, 8, 4), (3, 3, 2, 6)], dtypes, strict=True)
@@ -101,7 +105,7 @@ def test_problem_of_a_gradient_is_that_of_the_derived_program(gradient, argument
 
 
 @pytest.mark.parametrize("platform", ["gpu", "tpu", "another"])
-def test_what_was_not_measured_is_left_to_xla(platform):
+def test_xla_is_chosen_on_platforms_without_measurements(platform):
     choice = select_algorithm(problem(), platform)
     assert choice.algorithm == "xla" and platform in choice.reason
 
@@ -111,7 +115,7 @@ def convolutions(f, *args):
 
 
 @on_a_cpu
-def test_auto_lowers_each_of_the_three_convolutions_to_its_own_choice():
+def test_auto_chooses_separately_for_forward_pass_and_gradients():
     x, kernel = jnp.ones((4, 14, 14, 8)), jnp.ones((3, 3, 1, 8))
     depthwise = lambda x, k: jconv.conv(x, k, groups=8).sum()
     dense = lambda x, k: jconv.conv(x, k).sum()
@@ -128,7 +132,7 @@ def test_auto_is_lowered_for_the_platform_that_will_run_it():
 
 
 def convolutions_on_a_gpu(f, *arrays):
-    """As StableHLO has them: axes, window, counts and shapes."""
+    """Return axes, window, group counts and shapes of the convolutions in StableHLO."""
     text = jax.export.export(jax.jit(f), platforms=["cuda"])(*arrays).mlir_module()
     return sorted(re.findall(r"stablehlo.convolution\([^)]*\) (.*?)(?: loc.*)?$", text, re.M))
 
@@ -143,7 +147,7 @@ def convolutions_on_a_gpu(f, *arrays):
         ((1, 1, 8, 4), dict(stride=2)),
     ],
 )
-def test_xla_knows_gradients_for_gpus_by_the_form_that_lax_gives_them(kernel, options):
+def test_gradients_on_gpus_have_the_form_of_those_of_lax(kernel, options):
     x, kernel = jnp.ones((4, 15, 13, 8)), jnp.ones(kernel)
     groups = options.get("groups", 1)
     stride, dilation = ((options.get(name, 1),) * 2 for name in ("stride", "dilation"))
@@ -156,28 +160,32 @@ def test_xla_knows_gradients_for_gpus_by_the_form_that_lax_gives_them(kernel, op
         for f in (lambda x, k: jconv.conv(x, k, **options), of_lax)
     )
     assert len(ours) == 3
-    if groups > 1:  # XLA calls the input gradient a plain convolution, however its axes are named
+    if (
+        groups > 1
+    ):  # XLA recognises the input gradient as a plain convolution with any order of axes
         plain = lambda one: "batch_group_count = 1 " in one and "stride" not in one
-        ours, theirs = ([one for one in found if not plain(one)] for found in (ours, theirs))
+        ours, theirs = ([one for one in forms if not plain(one)] for forms in (ours, theirs))
     assert ours == theirs
 
 
-def test_what_is_no_form_of_xla_is_told():
+def test_error_of_an_invalid_cudnn_option():
     with pytest.raises(ValueError, match="`cudnn` must be True, False, or None.*cudnn='yes'"):
         jconv.Xla(cudnn="yes")
 
 
 def test_pairs_are_groups_of_one_convolution_on_gpus():
     x, kernel = jnp.ones((5, 2, 9, 9, 4)), jnp.ones((5, 3, 3, 4, 8))
-    (found,) = convolutions_on_a_gpu(jax.vmap(lambda x, k: jconv.conv(x, k)), x, kernel)
-    assert "feature_group_count = 5 " in found
+    (convolution,) = convolutions_on_a_gpu(jax.vmap(lambda x, k: jconv.conv(x, k)), x, kernel)
+    assert "feature_group_count = 5 " in convolution
 
 
 @pytest.mark.parametrize("algorithm", ["auto", "xla", "phases", "split"])
 @pytest.mark.parametrize(
     "dtype, rank", [("int8", 2), ("int32", 2), ("float8_e5m2", 2), ("float32", 4)]
 )
-def test_what_cudnn_lacks_is_no_convolution_on_gpus(dtype, rank, algorithm):
+def test_cases_that_cudnn_does_not_support_are_lowered_without_a_convolution(
+    dtype, rank, algorithm
+):
     x, kernel = (
         jnp.ones((*end, *(3,) * rank, *last), dtype) for end, last in (((1,), (2,)), ((), (2, 2)))
     )
@@ -195,19 +203,19 @@ def test_costs_and_bounds_grow_with_the_problem(name, algorithm):
 
 
 @pytest.mark.parametrize("name", ["xla", "direct", "im2col"])
-def test_sums_cost_two_operations_a_term(name):
+def test_direct_sums_cost_two_flops_per_term(name):
     algorithm = jconv.ALGORITHMS[name]
     assert algorithm.cost(problem(inputs=4, groups=1)).flops == 2 * 4 * 14 * 14 * 9 * 4
 
 
-def test_bytes_are_those_of_the_dtypes_of_operands_and_result():
+def test_bytes_follow_the_dtypes_of_operands_and_result():
     of = dataclasses.replace(problem(), dtype=jnp.dtype("bfloat16"))
     x, kernel, y = of.sizes
     assert of.bytes == 2 * (x + kernel + y)
     assert dataclasses.replace(of, result=jnp.dtype("float32")).bytes == 2 * (x + kernel) + 4 * y
 
 
-def test_whole_numbers_are_exact():
+def test_error_bound_of_integers_is_zero():
     whole = dataclasses.replace(problem(), dtype=jnp.dtype("int32"))
     assert jconv.Direct().error_bound(whole) == 0
     narrowed = dataclasses.replace(problem(), result=jnp.dtype("bfloat16"))

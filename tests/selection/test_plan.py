@@ -1,4 +1,4 @@
-"""Plans: each of the three convolutions by its own algorithm, to any order of derivative."""
+"""Plans, which set the algorithms of the forward pass and of both gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,8 @@ from jconv.selection.plan import Preferred, preferred
 X, KERNEL = (1, 8, 8, 3), (3, 3, 3, 2)
 
 
-def used(f, *args):
-    """The algorithms in the jaxpr of `f`, in order."""
+def used_algorithms(f, *args):
+    """Return the algorithms in the jaxpr of `f`, in order."""
     lines = str(jax.make_jaxpr(f)(*args)).split("\n")
     return [line.split("=")[1].split("(")[0] for line in lines if line.strip().startswith("algo")]
 
@@ -28,31 +28,32 @@ def loss(algorithm, **options):
     return lambda x, k: jnp.sum(jnp.tanh(f(x, k)))
 
 
-def test_each_pass_has_its_own(rng):
+def test_plan_sets_the_algorithm_of_each_pass(rng):
     plan = jconv.Plan(forward="fft", input_gradient="phases", kernel_gradient=jconv.Im2col(2**20))
     x, kernel = arrays(rng)
-    assert used(jax.grad(loss(plan)), x, kernel) == ["FFT", "Phases"]
-    assert used(jax.grad(loss(plan), 1), x, kernel) == ["FFT", "Im2col"]
+    assert used_algorithms(jax.grad(loss(plan)), x, kernel) == ["FFT", "Phases"]
+    assert used_algorithms(jax.grad(loss(plan), 1), x, kernel) == ["FFT", "Im2col"]
     expected = jax.hessian(loss("xla"), 1)(x, kernel)
     np.testing.assert_allclose(jax.hessian(loss(plan), 1)(x, kernel), expected, atol=1e-4)
 
 
-def test_one_name_stands_for_all_three_where_it_can(rng):
+def test_one_name_applies_to_all_passes_that_it_supports(rng):
     x, kernel = arrays(rng)
-    assert used(jax.grad(loss("direct"), (0, 1)), x, kernel) == ["Direct"] * 3
-    # A gradient with 9 taps along an axis of 9 outputs is not for Winograd: it is left to "auto".
-    wide = jnp.ones((9, 9, 3, 2))
-    few = lambda algorithm: loss(algorithm, padding=[(0, 8), (0, 8)], stride=8)
+    assert used_algorithms(jax.grad(loss("direct"), (0, 1)), x, kernel) == ["Direct"] * 3
+    # Winograd does not support a gradient with 9 taps on an axis, so "auto" replaces it.
+    large_kernel = jnp.ones((9, 9, 3, 2))
+    strided_loss = lambda algorithm: loss(algorithm, padding=[(0, 8), (0, 8)], stride=8)
     plan = jconv.Plan("xla", input_gradient=Preferred(jconv.Winograd()))
-    assert used(jax.grad(few(plan)), x, wide)[0] == "Xla"
-    np.testing.assert_allclose(jax.grad(few(plan))(x, wide), jax.grad(few("xla"))(x, wide),
-                               atol=1e-4)  # fmt: skip
+    assert used_algorithms(jax.grad(strided_loss(plan)), x, large_kernel)[0] == "Xla"
+    expected = jax.grad(strided_loss("xla"))(x, large_kernel)
+    actual = jax.grad(strided_loss(plan))(x, large_kernel)
+    np.testing.assert_allclose(actual, expected, atol=1e-4)
 
 
-def test_what_was_asked_for_by_name_is_not_replaced(rng):
+def test_algorithm_requested_by_name_is_not_replaced(rng):
     x, kernel = arrays(rng)
     plan = jconv.Plan("xla", kernel_gradient="winograd")
-    assert used(jax.grad(loss(plan), 1), x, kernel) == ["Xla", "Winograd"]
+    assert used_algorithms(jax.grad(loss(plan), 1), x, kernel) == ["Xla", "Winograd"]
     integers = lambda x, k: jconv.conv(x, k, algorithm=jconv.Plan("fft"))
     with pytest.raises(ValueError, match="cannot, because its roots of unity are not exact in int"):
         integers(x.astype(int), kernel.astype(int))
@@ -66,14 +67,14 @@ def test_what_was_asked_for_by_name_is_not_replaced(rng):
         (dict(kernel_gradient="separable"), "`kernel_gradient` must be 'auto', one of"),
     ],
 )
-def test_errors(arguments, message):
+def test_error_names_the_pass(arguments, message):
     with pytest.raises(ValueError, match=message):
         jconv.Plan(**arguments)
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_taylor_series(name, rng):
-    """`jet` against derivatives taken one after the other, along a curve."""
+def test_taylor_series_match_repeated_derivatives(name, rng):
+    """Compares `jet` with repeated forward-mode derivatives along a curve."""
     x, kernel = arrays(rng)
     f = lambda x, k: jnp.sum(jnp.sin(jconv.conv(x * x, k, algorithm=ENTRIES[name])))
     directions = [tuple(0.1 * a for a in arrays(rng)) for _ in range(3)]
@@ -82,8 +83,8 @@ def test_taylor_series(name, rng):
 
     def along(t):
         scale = (t, t**2 / 2, t**3 / 6)
-        moved = [a + sum(c * s for c, s in zip(scale, own, strict=True))
-                 for a, own in zip((x, kernel), series, strict=True)]  # fmt: skip
+        moved = [a + sum(c * s for c, s in zip(scale, terms, strict=True))
+                 for a, terms in zip((x, kernel), series, strict=True)]  # fmt: skip
         return f(*moved)
 
     expected = [along]
@@ -93,5 +94,5 @@ def test_taylor_series(name, rng):
     np.testing.assert_allclose([y, *terms], expected, rtol=1e-3, atol=1e-2)
 
 
-def test_a_preference_leaves_auto_alone():
+def test_preferred_does_not_wrap_auto():
     assert preferred("auto") == "auto" and preferred(jconv.FFT()) == Preferred(jconv.FFT())
