@@ -1,4 +1,4 @@
-"""The algorithms: one file each, one signature, all computing the same canonical convolution."""
+"""The convolution algorithms, one per file. All compute the canonical convolution."""
 
 from typing import Any
 
@@ -25,10 +25,12 @@ ALGORITHMS: dict[str, Algorithm] = {
 
 
 def resolve_algorithm(algorithm: Any, argument: str = "algorithm") -> str | Algorithm:
-    """Return the algorithm of a name or a value; `"auto"` stays, for `jconv.selection` to decide.
+    """Return the algorithm that a name or a value stands for.
+
+    `"auto"` is returned unchanged; `jconv.selection` resolves it.
 
     Raises:
-      ValueError: for anything else. The error names `argument`.
+      ValueError: if `algorithm` is anything else. The message names `argument`.
     """
     if isinstance(algorithm, Algorithm):
         return algorithm

@@ -1,4 +1,4 @@
-"""Space: what algorithms do to the spatial axes of canonical arrays, without a loop over pixels."""
+"""Slicing, padding and reshaping of the spatial axes of canonical arrays."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from jax import lax
 from jconv._core.geometry import Sizes, Window
 
 
-def padded(x, window: Window):
-    """Dilates, pads and crops the spatial axes, once, in memory of its own.
+def pad_input(x, window: Window):
+    """Dilate, pad and crop the spatial axes of `x`, as the window says.
 
-    Without the barrier XLA fuses the padding's bounds checks into every tap.
+    The result is held in memory. Without the optimization barrier XLA fuses the bounds checks of
+    the padding into every tap.
     """
     spatial = [(low, high, gap - 1) for (low, high), gap in
                zip(window.padding, window.input_dilation, strict=True)]  # fmt: skip
@@ -21,8 +22,11 @@ def padded(x, window: Window):
     return lax.optimization_barrier(lax.pad(x, jnp.zeros((), x.dtype), edges))
 
 
-def strided(x, index, count: Sizes, scale: Sizes, step: Sizes, first: int):
-    """Of each spatial axis, `count` entries `step` apart, from `index * scale` on."""
+def strided_block(x, index, count: Sizes, scale: Sizes, step: Sizes, first: int):
+    """Return `count` entries of each spatial axis, `step` apart, beginning at `index * scale`.
+
+    `first` is the number of the first spatial axis.
+    """
     last = range(first + len(count), x.ndim)
     extent = [(n - 1) * s + 1 for n, s in zip(count, step, strict=True)]
     starts = [
@@ -31,27 +35,31 @@ def strided(x, index, count: Sizes, scale: Sizes, step: Sizes, first: int):
         *(0 for _ in last),
     ]
     sizes = [*x.shape[:first], *extent, *(x.shape[axis] for axis in last)]
-    part = sliced(x, starts, sizes)
+    block = slice_at(x, starts, sizes)
     for axis, s in enumerate(step, start=first):
-        part = lax.slice_in_dim(part, 0, None, s, axis) if s > 1 else part
-    return part
+        block = lax.slice_in_dim(block, 0, None, s, axis) if s > 1 else block
+    return block
 
 
-def sliced(x, starts, sizes):
-    """`lax.slice` where the start is known, as in unrolled terms; `dynamic_slice` in loops."""
+def slice_at(x, starts, sizes):
+    """Return `sizes` entries of `x` from `starts` on.
+
+    Starts that are known, as in unrolled sums, give a `lax.slice`; the others, as in loops, a
+    `lax.dynamic_slice`.
+    """
     if all(isinstance(start, int) for start in starts):
         return lax.slice(x, starts, [a + n for a, n in zip(starts, sizes, strict=True)])
-    # Unsigned, so that no instructions are spent on counting negative ones from the end.
+    # Unsigned starts save the instructions that count negative ones from the end.
     return lax.dynamic_slice(x, [jnp.uint32(start) for start in starts], sizes)
 
 
-def every(x, axis: int, start: int, step: int, count: int):
-    """`count` entries of one axis, `step` apart, from `start` on."""
+def strided_slice(x, axis: int, start: int, step: int, count: int):
+    """Return `count` entries of one axis, `step` apart, from `start` on."""
     return lax.slice_in_dim(x, start, start + (count - 1) * step + 1, step, axis)
 
 
-def extended(x, axis: int, low: int, high: int):
-    """Zeros before and after one axis; negative ones crop."""
+def pad_axis(x, axis: int, low: int, high: int):
+    """Pad one axis with zeros before and after; negative counts crop."""
     if low == high == 0:
         return x
     edges = [(0, 0, 0)] * x.ndim
@@ -59,13 +67,13 @@ def extended(x, axis: int, low: int, high: int):
     return lax.pad(x, jnp.zeros((), x.dtype), edges)
 
 
-def merged(x, axis: int):
-    """Merges `axis` with the one after it."""
+def flatten_axes(x, axis: int):
+    """Reshape `axis` and the one after it into one axis."""
     return x.reshape(*x.shape[:axis], x.shape[axis] * x.shape[axis + 1], *x.shape[axis + 2 :])
 
 
-def cropped(y, output: Sizes):
-    """The first `output` pixels of (b, n, *space, g, f)."""
+def crop_output(y, output: Sizes):
+    """Return the first `output` pixels of (b, n, *spatial, g, f)."""
     for axis, size in enumerate(output, start=2):
         y = lax.slice_in_dim(y, 0, size, axis=axis)
     return y

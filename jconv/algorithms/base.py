@@ -1,4 +1,7 @@
-"""What an algorithm is: a value that computes the canonical convolution and can be asked about it.
+"""The base class of all algorithms, and the rounding errors of sums.
+
+An algorithm is a value that computes the canonical convolution and states its cost and its error
+bound:
 
 y[b, n, o, g, f] = sum over t, c of
     x[b, n, (o*stride + t*dilation - pad) / input_dilation, g, c] * kernel[b, t, g, c, f]
@@ -18,7 +21,10 @@ from jconv._core.validation import received
 
 
 class Algorithm(abc.ABC):
-    """One way to compute the canonical convolution. Subclasses are frozen dataclasses."""
+    """A way to compute the canonical convolution.
+
+    Subclasses are frozen dataclasses that implement `solve` and `cost`.
+    """
 
     def __call__(
         self,
@@ -29,12 +35,12 @@ class Algorithm(abc.ABC):
         precision: Precision = None,
         preferred_element_type: jnp.dtype | None = None,
     ) -> jax.Array:
-        """Convolves `x` (b, n, *input, g, c) with `kernel` (b, *taps, g, c, f).
+        """Convolve `x` (b, n, *input, g, c) with `kernel` (b, *taps, g, c, f).
 
         Args:
           x: the inputs.
           kernel: the kernels, of the same dtype.
-          window: the spatial axes.
+          window: the geometry of the spatial axes.
           precision: as in `lax.dot_general`.
           preferred_element_type: dtype of the result; that of `x` if None.
 
@@ -43,44 +49,53 @@ class Algorithm(abc.ABC):
         """
         dtype = jnp.dtype(preferred_element_type or x.dtype)
         sizes = (*x.shape[2:], *kernel.shape, *window.output)
-        if 0 in sizes or (isinstance(x.shape[1], int) and x.shape[1] == 0):  # it may be symbolic
+        # The number of images may be symbolic, and then it cannot be compared.
+        if 0 in sizes or (isinstance(x.shape[1], int) and x.shape[1] == 0):
             shape = (*x.shape[:2], *window.output, kernel.shape[-3], kernel.shape[-1])
             return jnp.zeros(shape, dtype)
         return self.solve(x, kernel, window, precision, dtype)
 
     @abc.abstractmethod
     def solve(self, x, kernel, window: Window, precision: Precision, dtype: jnp.dtype) -> jax.Array:
-        """Convolves as a call does, to `dtype`, what has something to sum and to compute."""
+        """Compute the convolution in `dtype`.
+
+        The arguments are those of a call, except that no size is zero.
+        """
 
     def supports(self, problem: Problem) -> str | None:
-        """Why this algorithm cannot solve `problem`; None where it can."""
+        """Return the reason why this algorithm cannot solve `problem`, or None if it can."""
         return None
 
     def regime(self, problem: Problem) -> str:
-        """Which of its ways of computing a problem takes; they differ in speed."""
+        """Return a label of the computation that `problem` leads to.
+
+        The cost model has separate coefficients for each regime, since their speeds differ.
+        """
         return "more taps than outputs" if problem.is_long else "more outputs than taps"
 
     @abc.abstractmethod
     def cost(self, problem: Problem) -> Cost:
-        """What solving `problem` spends."""
+        """Return the operations, memory traffic and workspace of solving `problem`."""
 
     def error_bound(self, problem: Problem) -> float:
-        """Bounds the error, relative to the largest output that is free of cancellation.
+        """Return an a priori bound of the relative error.
 
             max |y_computed - y|  <=  error_bound * max (|x| convolved with |kernel|),
 
-        each maximum over the pixels and images of one output channel, barring overflow and
-        underflow. Rounding errors are taken to be independent, with which a sum of `n` products
-        errs by less than `4 sqrt(n)` roundings, all but once in 1,500 outputs; in the worst case
-        it would be `n`. No input that the tests try exceeds it, equal numbers and one of 1e6
-        among them. It is within 100 times of what is seen on random inputs up to about 500 terms;
-        with more, equal and random inputs themselves lie 100 times apart.
+        where each maximum is over the pixels and images of one output channel, barring overflow
+        and underflow. The right-hand side is the largest output without cancellation.
+
+        Rounding errors are assumed to be independent. A sum of `n` products then has an error of
+        less than `4 sqrt(n)` roundings in all but one of 1,500 outputs; the worst case is `n`.
+        The bound holds for all inputs of the tests, among them equal numbers and one number of
+        1e6. It is within 100 times the error on random inputs up to about 500 terms. With more
+        terms, the errors on equal and on random inputs differ by more than 100 times.
 
         Reference: Higham & Mary, "A New Approach to Probabilistic Rounding Error Analysis" (2019),
         theorem 2.4; for the worst case, Higham, "Accuracy and Stability of Numerical Algorithms"
         (2002), section 3.1.
         """
-        return relative_error(problem, roundings(problem.terms, problem.outputs))
+        return relative_error_bound(problem, summation_error(problem.terms, problem.outputs))
 
 
 def check_inner(inner: Algorithm) -> None:
@@ -96,27 +111,29 @@ def check_inner(inner: Algorithm) -> None:
         )
 
 
-def roundings(terms: int, columns: int = 1) -> float:
-    """By how many unit roundoffs a sum of `terms` products may err.
+def summation_error(terms: int, columns: int = 1) -> float:
+    """Return the error bound of a sum of `terms` products, in unit roundoffs.
 
-    A product of matrices with some columns is summed in blocks. One with few is summed one term
-    after the other: equal terms then drift, by up to a third of a roundoff each.
+    A product of matrices with at least 8 columns is summed in blocks. One with fewer columns is
+    summed one term after the other, and sums of equal terms then drift, by up to a third of a
+    roundoff per term.
     """
     if columns >= 8:
         return min(terms, 4 * math.sqrt(terms))
     return min(terms, max(6 * math.sqrt(terms), terms / 3))
 
 
-def relative_error(problem: Problem, count: float) -> float:
-    """The bound for sums that err by `count` roundings of the accumulator.
+def relative_error_bound(problem: Problem, roundoffs: float) -> float:
+    """Return the relative error of a result whose sums have an error of `roundoffs`.
 
-    A complex product rounds as much as sqrt(2) times two real ones (Higham, section 3.6).
+    `roundoffs` counts unit roundoffs of the accumulator. A complex product has the error of two
+    real ones times sqrt(2) (Higham, section 3.6).
     """
     if not issubdtype(problem.accumulator, jnp.inexact):
         return 0.0
-    u, own = unit_roundoff(problem.accumulator), unit_roundoff(problem.dtype)
+    u, operand_u = unit_roundoff(problem.accumulator), unit_roundoff(problem.dtype)
     if issubdtype(problem.accumulator, jnp.complexfloating):
-        count = math.sqrt(2) * (count + 2)
-    if 0 < own < u:  # operands are rounded to a narrower accumulator
-        count += 2
-    return count * u + unit_roundoff(problem.result or problem.dtype)
+        roundoffs = math.sqrt(2) * (roundoffs + 2)
+    if 0 < operand_u < u:  # Operands are rounded to a narrower accumulator.
+        roundoffs += 2
+    return roundoffs * u + unit_roundoff(problem.result or problem.dtype)

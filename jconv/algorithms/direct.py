@@ -1,15 +1,17 @@
-"""The direct sum, by hand: shift, multiply, add.
+"""Direct convolution: shift, multiply, add.
 
-A convolution is a sum over taps: each tap shifts the input and multiplies it by one slice of the
-kernel, a matrix product over channels, or a plain multiplication where each channel has its own
-kernel. Where there are more taps than outputs, as in kernel gradients, the sum runs over outputs
-instead: each is an inner product of the kernel with the patch below it.
+A convolution is a sum over taps. Each tap shifts the input and multiplies it by one slice of the
+kernel: by a matrix over the channels or, in a depthwise convolution, elementwise. If there are more
+taps than outputs, as in kernel gradients, the sum runs over outputs instead, and each output is an
+inner product of the kernel with a patch of the input.
 
-Kernel gradients of depthwise convolutions, and others that have few outputs a channel, multiply
-some pixels by zeros, so one infinite pixel can make NaN of outputs that do not see it.
+Direct convolution wins on depthwise kernels up to about 15x15, where XLA's CPU convolution is 15 to
+50 times slower. It loses on dense kernels with few channels, whose matrix products are too thin. It
+supports every window.
 
-Takes every window. Wins on depthwise kernels up to about 15x15, where XLA's CPU convolution is 15
-to 50 times slower. Loses on dense kernels with few channels, whose matrix products are too thin.
+Kernel gradients of depthwise convolutions, and other convolutions with few outputs per channel,
+multiply some pixels by padded zeros. An infinite pixel can then make an output NaN that does not
+depend on it.
 """
 
 from __future__ import annotations
@@ -27,20 +29,21 @@ from jax import lax
 from jconv._core.geometry import Sizes, Window
 from jconv._core.problem import Cost, Precision, Problem, accumulator
 from jconv._core.validation import check_int
-from jconv.algorithms.array_ops import padded, sliced, strided
-from jconv.algorithms.base import Algorithm, relative_error, roundings
-from jconv.algorithms.depthwise_kernel_grad import channelwise_inner_products
+from jconv.algorithms.array_ops import pad_input, slice_at, strided_block
+from jconv.algorithms.base import Algorithm, relative_error_bound, summation_error
+from jconv.algorithms.depthwise_kernel_grad import depthwise_inner_products
 
-HELD = 32 * 2**20  # bytes of matrix products, or of patches, up to which all are held at once
-TERMS = 49  # of matrix products, and of anything that lies in a large output
+# Terms (matrix products or patches) of more bytes in total are computed in a loop.
+MAX_HELD_BYTES = 32 * 2**20
+MAX_UNROLLED_TERMS = 49  # for matrix products, and for all sums in a large output
 
-# Where channels do not mix, one pass over the output adds so many taps: each reads from addresses
-# of its own, and past these the registers hold no more. 5x5, 7x7 and 15x15 kernels took 0.7, 0.6
-# and 0.05 times as long as with all taps in one pass.
-TAPS_OF_A_PASS = 9
-CACHED = 8 * 2**20  # bytes of an output that is in cache still when the next pass comes
-# Compilers that fuse the passes into one all the same are slow past 11x11 taps: 40 times at 15x15.
-PRODUCTS = 225 if jax.__version_info__ >= (0, 12) else 121
+# One pass over the output of a depthwise convolution adds at most this many taps. Each tap reads
+# from a different address, and the registers hold no more addresses. Passes of 9 taps took 0.7, 0.6
+# and 0.05 times as long as one pass over all taps, for kernels of 5x5, 7x7 and 15x15.
+TAPS_PER_PASS = 9
+CACHE_BYTES = 8 * 2**20  # An output of at most this size is still in cache at the next pass.
+# Compilers that fuse the passes into one nevertheless are slow above 11x11 taps: 40 times at 15x15.
+MAX_UNROLLED_TAPS = 225 if jax.__version_info__ >= (0, 12) else 121
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,12 @@ class Direct(Algorithm):
     """The direct sum over taps or over outputs, whichever are fewer.
 
     Args:
-      unroll: terms written out one by one so that XLA can fuse them; more go into a loop. None
-        for 49, and for 225 taps (121 before jax 0.12) where channels do not mix.
+      unroll: the largest number of terms that are unrolled, so that XLA can fuse them; a longer
+        sum is a loop. None stands for 49, or 225 taps (121 before jax 0.12) in depthwise
+        convolutions.
 
     Raises:
-      ValueError: for an `unroll` that is neither None nor an int of at least 0.
+      ValueError: if `unroll` is neither None nor an int of at least 0.
     """
 
     unroll: int | None = None
@@ -67,54 +71,59 @@ class Direct(Algorithm):
         if accumulator(x.dtype) != acc:
             x, kernel = x.astype(acc), kernel.astype(acc)
         problem = Problem.of(x, kernel, window, dtype)
-        unroll = self._unrolled(problem)
+        unroll = self._max_unrolled(problem)
         match self._sum_over(problem):
             case "taps":
-                x = padded(x, window)
+                x = pad_input(x, window)
                 if problem.inputs == 1:
-                    y = _sum_of_products(x, kernel, window, acc, unroll, _at_once(problem))
+                    y = _sum_of_products(x, kernel, window, acc, unroll, _taps_per_pass(problem))
                 else:
                     y = _sum_of_matrix_products(x, kernel, window, precision, acc, unroll)
             case "outputs":
-                y = _each_output(padded(x, window), kernel, window, precision, acc, unroll)
+                x = pad_input(x, window)
+                y = _inner_products(x, kernel, window, precision, acc, unroll)
             case "pixels":
-                y = channelwise_inner_products(x, kernel, window, acc)
+                y = depthwise_inner_products(x, kernel, window, acc)
         return y.astype(dtype)
 
     def _sum_over(self, problem: Problem) -> str:
-        """What the terms that are written out, or looped over, stand for."""
+        """Return the axes over which the sum is unrolled or looped: taps, outputs or pixels."""
         taps, outputs = math.prod(problem.window.taps), math.prod(problem.window.output)
-        channelwise = problem.images == 1 and problem.outputs == 1 and problem.groups > 1
-        if channelwise and outputs <= min(taps - 1, TERMS if self.unroll is None else self.unroll):
+        depthwise = problem.images == 1 and problem.outputs == 1 and problem.groups > 1
+        max_outputs = MAX_UNROLLED_TERMS if self.unroll is None else self.unroll
+        if depthwise and outputs <= min(taps - 1, max_outputs):
             return "pixels"
         return "taps" if taps <= outputs else "outputs"
 
-    def _unrolled(self, problem: Problem) -> int:
-        """Terms up to which they are written out; XLA then holds every product until the sum."""
-        if self._term_bytes(problem) * self._terms(problem) > HELD:
+    def _max_unrolled(self, problem: Problem) -> int:
+        """Return the largest number of terms to unroll; XLA holds all of them until the sum."""
+        if self._term_bytes(problem) * self._terms(problem) > MAX_HELD_BYTES:
             return 0
         if self.unroll is not None:
             return self.unroll
-        products = self._sum_over(problem) == "taps" and problem.inputs == 1
-        return PRODUCTS if products and _at_once(problem) == TAPS_OF_A_PASS else TERMS
+        elementwise = self._sum_over(problem) == "taps" and problem.inputs == 1
+        if elementwise and _taps_per_pass(problem) == TAPS_PER_PASS:
+            return MAX_UNROLLED_TAPS
+        return MAX_UNROLLED_TERMS
 
     def _terms(self, problem: Problem) -> int:
         return min(math.prod(problem.window.taps), math.prod(problem.window.output))
 
     def _term_bytes(self, problem: Problem) -> int:
-        """Of the pixels that one tap meets and their products, or of the patch under an output."""
+        """Return the bytes of one term: the patch of an output, or a tap's pixels and products."""
         images = problem.pairs * problem.groups * problem.images
         if self._sum_over(problem) == "outputs":
             return images * problem.terms * problem.itemsize
         if problem.inputs == 1:
-            return 0  # products of numbers are added at once
+            return 0  # Elementwise products are added at once.
         pixels = images * math.prod(problem.window.output)
         return pixels * (problem.inputs + problem.outputs) * problem.itemsize
 
     def regime(self, problem: Problem) -> str:
-        over = self._sum_over(problem)
-        what = f"{over}, {'matrices' if problem.inputs > 1 else 'numbers'}"
-        return f"{what}, in a loop" if self._terms(problem) > self._unrolled(problem) else what
+        factors = "matrices" if problem.inputs > 1 else "numbers"
+        label = f"{self._sum_over(problem)}, {factors}"
+        in_loop = self._terms(problem) > self._max_unrolled(problem)
+        return f"{label}, in a loop" if in_loop else label
 
     def cost(self, problem: Problem) -> Cost:
         window = problem.window
@@ -122,117 +131,122 @@ class Direct(Algorithm):
         x, kernel, y = problem.sizes
         x = x // max(1, math.prod(window.input)) * math.prod(window.padded)
         if self._sum_over(problem) == "pixels":
-            held = (8 * x + 2 * kernel + 3 * y) * problem.itemsize
+            workspace = (8 * x + 2 * kernel + 3 * y) * problem.itemsize
         else:
-            written_out = self._terms(problem) <= self._unrolled(problem)
-            terms = self._terms(problem) if written_out else 1
-            held = (3 * x + 2 * kernel + 3 * y) * problem.itemsize
-            held += (terms + 1) * self._term_bytes(problem)
+            unrolled = self._terms(problem) <= self._max_unrolled(problem)
+            terms = self._terms(problem) if unrolled else 1
+            workspace = (3 * x + 2 * kernel + 3 * y) * problem.itemsize
+            workspace += (terms + 1) * self._term_bytes(problem)
         channels = problem.pairs * problem.groups * problem.images
         flops = 2 * channels * problem.inputs * problem.outputs * taps * outputs
-        return Cost(flops, problem.bytes + 2 * x * problem.itemsize, held)
+        return Cost(flops, problem.bytes + 2 * x * problem.itemsize, workspace)
 
     def error_bound(self, problem: Problem) -> float:
-        """See `Algorithm.error_bound`; channels are summed first, then taps."""
+        """Return the bound of sums over channels that are then summed over taps."""
         if self._sum_over(problem) != "taps":
             return super().error_bound(problem)
-        taps = roundings(math.prod(problem.window.taps))
-        channels = roundings(problem.inputs, problem.outputs)
-        return relative_error(problem, channels + taps - 1)
+        taps = summation_error(math.prod(problem.window.taps))
+        channels = summation_error(problem.inputs, problem.outputs)
+        return relative_error_bound(problem, channels + taps - 1)
 
 
-def _at_once(problem: Problem) -> int:
-    """Taps that one pass over the output adds, where channels do not mix."""
+def _taps_per_pass(problem: Problem) -> int:
+    """Return the number of taps that one pass over the output of a depthwise convolution adds."""
     _, _, y = problem.sizes
-    return TAPS_OF_A_PASS if y * problem.accumulator.itemsize <= CACHED else TERMS
+    fits_cache = y * problem.accumulator.itemsize <= CACHE_BYTES
+    return TAPS_PER_PASS if fits_cache else MAX_UNROLLED_TERMS
 
 
-def _sum_of_products(x, kernel, window: Window, dtype, unroll: int, at_once: int):
-    """y[o] = sum over t of x[o * stride + t * dilation] kernel[t], of one channel a group: each tap
-    is a multiplication, which fuses with the others of its pass."""
+def _sum_of_products(x, kernel, window: Window, dtype, unroll: int, per_pass: int):
+    """Sum `x[o * stride + t * dilation] * kernel[t]` over all taps, with one channel per group.
+
+    Each tap is an elementwise product, which XLA fuses with the others of its pass.
+    """
     pairs, *_, groups, _, outputs = kernel.shape
     kernel = kernel.astype(dtype)[..., 0, :]
 
-    def term(tap):
-        part = strided(x, tap, window.output, window.dilation, window.stride, 2)
-        weight = _pick(kernel, tap).reshape(pairs, *(1,) * (window.rank + 1), groups, outputs)
-        return part.astype(dtype) * weight
+    def product_at(tap):
+        pixels = strided_block(x, tap, window.output, window.dilation, window.stride, 2)
+        weight = _kernel_at(kernel, tap).reshape(pairs, *(1,) * (window.rank + 1), groups, outputs)
+        return pixels.astype(dtype) * weight
 
     shape = (*x.shape[:2], *window.output, groups, outputs)
-    # In memory of its own: XLA would sum anew for each of several readers, as in a normalisation.
-    y = _accumulate(term, window.taps, shape, dtype, unroll, at_once)
+    y = _sum_over_taps(product_at, window.taps, shape, dtype, unroll, per_pass)
+    # Without the barrier XLA repeats the sum for each of several readers, as in a normalisation.
     return lax.optimization_barrier(y)
 
 
 def _sum_of_matrix_products(x, kernel, window: Window, precision, dtype, unroll: int):
-    """The same of several channels: each tap is one matrix product for each pair and group."""
+    """Sum `x[o * stride + t * dilation] @ kernel[t]` over all taps, for each pair and group."""
     x, kernel = jnp.moveaxis(x, -2, 1), jnp.moveaxis(kernel, -3, 1)
     pairs, groups, images = x.shape[:3]
 
-    def term(tap):
+    def product_at(tap):
         return jnp.einsum(
             "bgn...c,bgcf->bgn...f",
-            _factor(x, tap, window.output, window.dilation, window.stride, 3),
-            _pick(kernel, tap, first=2),
+            _matmul_operand(x, tap, window.output, window.dilation, window.stride, 3),
+            _kernel_at(kernel, tap, first=2),
             precision=precision,
             preferred_element_type=dtype,
         )
 
     shape = (pairs, groups, images, *window.output, kernel.shape[-1])
-    y = _accumulate(term, window.taps, shape, dtype, unroll)
+    y = _sum_over_taps(product_at, window.taps, shape, dtype, unroll)
     return jnp.moveaxis(y, 1, -2)
 
 
-def _each_output(x, kernel, window: Window, precision, dtype, unroll: int):
-    """y[o] = <x[o * stride + ...], kernel>, one inner product per output."""
+def _inner_products(x, kernel, window: Window, precision, dtype, unroll: int):
+    """Compute each output as an inner product of its patch of `x` with the kernel."""
     pairs, images = x.shape[:2]
     spatial = "".join(chr(ord("p") + axis) for axis in range(window.rank))
     equation = f"bn{spatial}gc,b{spatial}gcf->bngf"
 
-    def inner(index):
-        patch = _factor(x, index, window.taps, window.stride, window.dilation, 2)
+    def output_at(index):
+        patch = _matmul_operand(x, index, window.taps, window.stride, window.dilation, 2)
         return jnp.einsum(equation, patch, kernel, precision=precision,
                           preferred_element_type=dtype)  # fmt: skip
 
-    count = math.prod(window.output)
-    if count <= unroll:
-        y = jnp.stack([inner(index) for index in itertools.product(*map(range, window.output))])
+    if math.prod(window.output) <= unroll:
+        indices = itertools.product(*map(range, window.output))
+        y = jnp.stack([output_at(index) for index in indices])
     else:
-        y = lax.map(inner, jnp.asarray(_places(window.output)))
+        y = lax.map(output_at, jnp.asarray(_all_indices(window.output)))
     y = y.reshape(*window.output, *y.shape[1:])
     return jnp.moveaxis(y, (-4, -3), (0, 1))
 
 
-def _factor(x, index, count: Sizes, scale: Sizes, step: Sizes, first: int):
-    """What `strided` takes out, to be a factor of matrix products."""
-    part = strided(x, index, count, scale, step, first)
-    # The compiler for GPUs aborts over products of some slices with steps (jaxlib 0.11).
-    apart = jax.default_backend() == "gpu" and max(step) > 1
-    return lax.optimization_barrier(part) if apart else part
+def _matmul_operand(x, index, count: Sizes, scale: Sizes, step: Sizes, first: int):
+    """Return `strided_block(...)` in a form that can be an operand of a matrix product."""
+    block = strided_block(x, index, count, scale, step, first)
+    # The compiler for GPUs aborts on products of some strided slices (jaxlib 0.11).
+    needs_barrier = jax.default_backend() == "gpu" and max(step) > 1
+    return lax.optimization_barrier(block) if needs_barrier else block
 
 
-def _accumulate(term: Callable, taps: Sizes, shape: Sizes, dtype, unroll: int, at_once: int = 0):
-    """Sums `term(index)` over all taps, in passes of `at_once` where they are written out."""
+def _sum_over_taps(
+    term: Callable, taps: Sizes, shape: Sizes, dtype, unroll: int, per_pass: int = 0
+):
+    """Sum `term(index)` over all taps, unrolled in passes of `per_pass` taps, or in a loop."""
     if math.prod(taps) > unroll:
         add = lambda y, index: (y + term(index), None)
-        return lax.scan(add, jnp.zeros(shape, dtype), jnp.asarray(_places(taps)))[0]
+        return lax.scan(add, jnp.zeros(shape, dtype), jnp.asarray(_all_indices(taps)))[0]
     first, *others = itertools.product(*map(range, taps))
     y = term(first)
-    for done, index in enumerate(others, start=1):
-        if at_once and done % at_once == 0:
+    for summed, index in enumerate(others, start=1):
+        if per_pass and summed % per_pass == 0:
             y = lax.optimization_barrier(y)
         y = y + term(index)
     return y
 
 
-def _places(sizes: Sizes) -> np.ndarray:
-    """Every index into an array of `sizes`, one after the other: a table that loops read."""
+def _all_indices(sizes: Sizes) -> np.ndarray:
+    """Return every index into an array of `sizes`, in order, as the rows of a table for loops."""
     return np.indices(sizes, np.uint32).reshape(len(sizes), -1).T
 
 
-def _pick(kernel, index, first: int = 1):
-    """The kernel's slice at tap `index`, its tap axes gone."""
-    last = kernel.shape[first + len(index) :]
-    starts = [*(0,) * first, *index, *(0,) * len(last)]
-    part = sliced(kernel, starts, [*kernel.shape[:first], *(1,) * len(index), *last])
+def _kernel_at(kernel, tap, first: int = 1):
+    """Return the slice of the kernel at `tap`, without the tap axes; `first` is the first one."""
+    last = kernel.shape[first + len(tap) :]
+    starts = [*(0,) * first, *tap, *(0,) * len(last)]
+    part = slice_at(kernel, starts, [*kernel.shape[:first], *(1,) * len(tap), *last])
     return part.reshape(*kernel.shape[:first], *last)

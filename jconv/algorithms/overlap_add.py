@@ -1,11 +1,12 @@
-"""Overlap-add: FFTs of pieces, for inputs much larger than the kernel, or the reverse.
+"""Overlap-add: FFTs of pieces of the input or of the kernel.
 
-A whole image's spectrum needs memory and the logarithm of its size; pieces a few times the kernel
-need neither. It runs in the form that saves overlapping inputs rather than adds overlapping
-outputs, which is the other's adjoint and writes every output once.
+The spectrum of a whole image needs memory, and its cost grows with the logarithm of the image's
+size. Pieces that are a few times as long as the kernel avoid both. The implementation is the
+overlap-save form, which lets the inputs overlap and writes every output once. Overlap-add, which
+adds overlapping outputs, is its adjoint.
 
-Wins on long signals and on large images with kernels of middling size, and wherever the workspace
-must stay small. Loses to `fft` where the kernel is nearly as large as the input.
+Overlap-add wins on long signals, on large images with kernels of medium size, and wherever the
+workspace must stay small. It loses to `fft` if the kernel is nearly as large as the input.
 
 References: Stockham, "High-Speed Convolution and Correlation" (1966); for the choice of the
 length, Oppenheim & Schafer, "Discrete-Time Signal Processing" (2010), section 8.7.
@@ -19,20 +20,21 @@ from dataclasses import dataclass
 from jconv._core.problem import Problem
 from jconv._core.validation import check_int
 from jconv.algorithms.fft import FFT, fast_length
-from jconv.algorithms.tiling import Tiling, cut
+from jconv.algorithms.tiling import Tiling, make_tiling
 
 
 @dataclass(frozen=True)
 class OverlapAdd(FFT):
-    """One transform for each piece.
+    """FFT convolution with one transform for each piece.
 
     Args:
-      length: points of one transform along every axis; None for those that cost least, along each
-        axis, in operations for each output.
-      block: bytes of pieces and spectra worked on at a time; one piece is the least.
+      length: points of one transform along every axis. None selects, for each axis, the length
+        with the fewest operations per output.
+      block: the largest number of bytes of pieces and spectra that are computed at a time; one
+        piece is the minimum.
 
     Raises:
-      ValueError: for a length or block that is not a positive int.
+      ValueError: if `length` or `block` is not a positive int.
     """
 
     length: int | None = None
@@ -46,23 +48,22 @@ class OverlapAdd(FFT):
 
     def tilings(self, problem: Problem) -> tuple[Tiling, ...]:
         window = problem.window
-        return tuple(map(self._cut, window.output, window.taps))
+        return tuple(map(self._tiling, window.output, window.taps))
 
-    def _cut(self, output: int, taps: int) -> Tiling:
-        kept = min(output, taps)  # the shorter stays whole
-        longer = max(output, taps)
-        points = self._points(kept, longer)
-        each = points - kept + 1
+    def _tiling(self, output: int, taps: int) -> Tiling:
+        shorter, longer = sorted((output, taps))  # Only the longer one is cut.
+        points = self._points(shorter, longer)
+        piece = points - shorter + 1
         if taps <= output:
-            return cut(output, taps, each, taps, points)
-        return cut(output, taps, output, each, points)
+            return make_tiling(output, taps, piece, taps, points)
+        return make_tiling(output, taps, output, piece, points)
 
-    def _points(self, kept: int, longer: int) -> int:
-        whole = fast_length(kept + longer - 1)
+    def _points(self, shorter: int, longer: int) -> int:
+        whole = fast_length(shorter + longer - 1)
         if self.length is not None:
-            return min(whole, fast_length(max(self.length, kept)))
-        lengths = {fast_length(kept * 2**i) for i in range(1, 12)}
+            return min(whole, fast_length(max(self.length, shorter)))
+        lengths = {fast_length(shorter * 2**i) for i in range(1, 12)}
         return min(
             [whole, *(n for n in lengths if n < whole)],
-            key=lambda n: n * math.log2(max(n, 2)) * -(-longer // (n - kept + 1)),
+            key=lambda n: n * math.log2(max(n, 2)) * -(-longer // (n - shorter + 1)),
         )

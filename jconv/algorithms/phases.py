@@ -1,8 +1,8 @@
-"""Phases: strided and transposed convolutions by sorting them into a dense one.
+"""Polyphase decomposition: strided and transposed convolutions as dense ones.
 
-See `dense` for the algebra. Wins on the input gradients of strided convolutions, and so on
-transposed convolutions, where XLA multiplies by the zeros between the pixels; a dense window goes
-to the inner algorithm as it is.
+`jconv.algorithms.polyphase` has the algebra. The decomposition wins on transposed convolutions,
+among them the input gradients of strided convolutions, where XLA multiplies by the zeros between
+the pixels. It gains nothing on a dense window, which goes to the inner algorithm unchanged.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from jconv.algorithms.xla import Xla
 
 @dataclass(frozen=True)
 class Phases(DenseAlgorithm):
-    """Sorts pixels and taps by phase, then convolves densely.
+    """Dense convolution of pixels and taps that are sorted by phase.
 
     Args:
       inner: the algorithm of the dense convolution.
 
     Raises:
-      ValueError: for an `inner` that is not an algorithm.
+      ValueError: if `inner` is not an algorithm.
     """
 
     inner: Algorithm = Xla()
@@ -31,16 +31,16 @@ class Phases(DenseAlgorithm):
     def __post_init__(self):
         check_inner(self.inner)
 
-    def dense(self, x, kernel, window, precision, dtype):
+    def solve_dense(self, x, kernel, window, precision, dtype):
         return self.inner(x, kernel, window, precision=precision, preferred_element_type=dtype)
 
     def supports_dense(self, problem: Problem) -> str | None:
         return self.inner.supports(problem)
 
     def regime(self, problem: Problem) -> str:
-        words = [super().regime(problem)]
-        words += ["groups"] * (problem.groups > 1) + ["volumes"] * (problem.window.rank > 2)
-        return ", ".join(words)
+        labels = [super().regime(problem)]
+        labels += ["groups"] * (problem.groups > 1) + ["volumes"] * (problem.window.rank > 2)
+        return ", ".join(labels)
 
     def dense_cost(self, problem: Problem) -> Cost:
         return self.inner.cost(problem)

@@ -1,21 +1,23 @@
-"""Phases: a convolution with gaps as a dense one, where every pixel meets every tap.
+"""Polyphase decomposition: a convolution with gaps as a dense one.
 
-Stride, dilation and input dilation let an output meet only some of the pixels and taps: those of
-the same phase, their remainder by the gap. Sorted by phase, the gaps are gone. Along one axis,
-output `o`, tap `t` and input `i` meet where `i * e = o * s + t * d - pad`. With `M = lcm(s, d, e)`,
+With stride, dilation or input dilation, an output depends on only some of the pixels and taps:
+those of matching phases, where a phase is the remainder of an index by the gap. Once outputs,
+pixels and taps are sorted by phase, there are no gaps left. Along one axis, output `o` contains the
+product of input `i` and tap `t` if `i * e = o * s + t * d - pad`, where `s`, `d` and `e` are
+stride, dilation and input dilation. With `M = lcm(s, d, e)`,
 
     o = (M / s) q + r,    t = (M / d) u + v    ->    i = (M / e) (q + u) + a(r, v),
 
-which is a dense convolution over `q` and `u` for every pair of phases `(r, v)` that meets at all:
+which is a dense convolution over `q` and `u` for every pair of phases `(r, v)` that occurs:
 
 - a stride alone leaves one phase of outputs; the phases of the input become channels
   ("space to depth");
 - a dilation alone leaves one phase of taps; the phases of the input become images;
-- an input dilation alone, as in a transposed convolution, gives each phase of outputs its own
+- an input dilation alone, as in a transposed convolution, gives each phase of outputs separate
   taps of the same pixels; the phases of the kernel become output channels ("depth to space").
 
-All phases together have as many multiply-adds as the window has meetings, up to the zeros that
-fill phases of unequal size.
+All phases together have as many multiply-adds as the window, up to the zeros that pad phases to
+equal sizes.
 
 Reference: Vaidyanathan, "Multirate Systems and Filter Banks" (1993), section 4.3.
 """
@@ -34,15 +36,25 @@ from jax import lax
 
 from jconv._core.geometry import Sizes, Window
 from jconv._core.problem import Cost, Precision, Problem
-from jconv.algorithms.array_ops import every, extended, merged
+from jconv.algorithms.array_ops import flatten_axes, pad_axis, strided_slice
 from jconv.algorithms.base import Algorithm
 
-NOTHING = -1  # the phase of taps that a phase of outputs meets where it meets none
+NO_PHASE = -1  # stands for the tap phase of an output phase that depends on no tap
 
 
 @dataclass(frozen=True)
 class AxisPhases:
-    """One axis of a window, sorted by phase."""
+    """The polyphase decomposition of one axis of a window.
+
+    Args:
+      input: pixels of the input.
+      taps: pixels of the kernel.
+      output: pixels of the output.
+      stride: pixels between neighbouring outputs.
+      pad: zeros before the input.
+      dilation: pixels between neighbouring taps.
+      input_dilation: pixels between neighbouring inputs.
+    """
 
     input: int
     taps: int
@@ -53,14 +65,17 @@ class AxisPhases:
     input_dilation: int
 
     @classmethod
-    def all_of(cls, window: Window) -> list[AxisPhases]:
-        """Each axis of `window`; gaps between fewer than two things are no gaps."""
+    def of_window(cls, window: Window) -> list[AxisPhases]:
+        """Return the decomposition of each axis of `window`.
+
+        A gap between fewer than two pixels, taps or outputs is ignored.
+        """
         axes = []
         for n, k, out, s, (pad, _), d, e in zip(
             window.input, window.taps, window.output, window.stride, window.padding,
             window.dilation, window.input_dilation, strict=True,
         ):  # fmt: skip
-            n, out = max(1, n), max(1, out)  # an empty one is never computed
+            n, out = max(1, n), max(1, out)  # Empty axes are never computed, but have a cost.
             e = e if n > 1 else 1
             d = d if k > 1 else math.lcm(s, e)
             s = s if out > 1 else math.lcm(d, e)
@@ -69,70 +84,77 @@ class AxisPhases:
 
     @cached_property
     def period(self) -> int:
+        """The least common multiple `M` of all gaps."""
         return math.lcm(self.stride, self.dilation, self.input_dilation)
 
     @property
     def output_phases(self) -> int:
+        """The number of output phases."""
         return self.period // self.stride
 
     @property
     def tap_phases(self) -> int:
+        """The number of tap phases."""
         return self.period // self.dilation
 
     @property
-    def step(self) -> int:
-        """Input pixels from one of a phase to the next."""
+    def input_step(self) -> int:
+        """The input pixels from one of a phase to the next."""
         return self.period // self.input_dilation
 
     @property
     def dense_output(self) -> int:
+        """The outputs of one phase."""
         return -(-self.output // self.output_phases)
 
     @property
     def dense_taps(self) -> int:
+        """The taps of one phase."""
         return -(-self.taps // self.tap_phases)
 
     @property
     def dense_input(self) -> int:
+        """The input pixels of one phase."""
         return self.dense_output + self.dense_taps - 1
 
     @cached_property
-    def meetings(self) -> list[list[tuple[int, int]]]:
-        """For each phase of outputs, the phases `v` of taps it meets, each with its `a(r, v)`."""
+    def phase_pairs(self) -> list[list[tuple[int, int]]]:
+        """The pairs `(v, a(r, v))` of tap phase and input offset, for each output phase `r`."""
         rows = []
         for r in range(self.output_phases):
-            steps = [(v, r * self.stride + v * self.dilation - self.pad)
-                     for v in range(self.tap_phases)]  # fmt: skip
-            rows.append([(v, s // self.input_dilation) for v, s in steps
-                         if s % self.input_dilation == 0])  # fmt: skip
-        widest = max(1, *map(len, rows))
-        # A phase of outputs that meets no tap is zero: it meets zeros.
-        return [row or [(NOTHING, 0)] * widest for row in rows]
+            offsets = [(v, r * self.stride + v * self.dilation - self.pad)
+                       for v in range(self.tap_phases)]  # fmt: skip
+            rows.append([(v, offset // self.input_dilation) for v, offset in offsets
+                         if offset % self.input_dilation == 0])  # fmt: skip
+        length = max(1, *map(len, rows))
+        # An output phase without taps is zero. It is computed with a kernel of zeros.
+        return [row or [(NO_PHASE, 0)] * length for row in rows]
 
     @property
-    def become(self) -> str:
-        """What the phases of outputs turn into: images, output channels or pairs."""
-        taps = {tuple(v for v, _ in row) for row in self.meetings}
-        if len(taps) == 1:
+    def folds_into(self) -> str:
+        """The axis that takes the output phases: "images", "outputs" (channels) or "pairs"."""
+        tap_phases = {tuple(v for v, _ in row) for row in self.phase_pairs}
+        if len(tap_phases) == 1:
             return "images"
-        pixels = {tuple(a for _, a in row) for row in self.meetings}
-        return "outputs" if len(pixels) == 1 else "pairs"
+        input_offsets = {tuple(a for _, a in row) for row in self.phase_pairs}
+        return "outputs" if len(input_offsets) == 1 else "pairs"
 
     @property
     def is_dense(self) -> bool:
+        """True if the axis has no gaps."""
         return self.period == 1
 
 
 @lru_cache(maxsize=4096)
 def dense_problem(problem: Problem) -> Problem:
-    """What `problem` is once its axes are sorted by phase."""
+    """Return the dense problem that `problem` becomes once its axes are sorted by phase."""
     window = problem.window
     if window.is_dense and 0 not in window.output:
         return replace(problem, window=dense_window(window.padded, window.taps))
     sizes, counts = [], {"images": 1, "outputs": 1, "pairs": 1, "inputs": 1}
-    for axis in AxisPhases.all_of(window):
-        counts[axis.become] *= axis.output_phases
-        counts["inputs"] *= len(axis.meetings[0])
+    for axis in AxisPhases.of_window(window):
+        counts[axis.folds_into] *= axis.output_phases
+        counts["inputs"] *= len(axis.phase_pairs[0])
         sizes.append((axis.dense_input, axis.dense_taps))
     return replace(
         problem,
@@ -142,80 +164,101 @@ def dense_problem(problem: Problem) -> Problem:
 
 
 def dense_window(input: Sizes, taps: Sizes) -> Window:
-    """The window without gaps and padding."""
+    """Return the window without gaps and padding."""
     one = (1,) * len(taps)
     return Window(tuple(input), tuple(taps), one, ((0, 0),) * len(taps), one, one)
 
 
-def by_phases(convolve: Callable, x: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
-    """`convolve(x, kernel, window)` of a window without gaps and padding, for any window."""
-    axes = AxisPhases.all_of(window)
-    for at, axis in enumerate(axes):
-        x, kernel = _sort(x, kernel, axis, at)
+def convolve_by_phase(
+    convolve: Callable, x: jax.Array, kernel: jax.Array, window: Window
+) -> jax.Array:
+    """Compute a convolution by its polyphase decomposition.
+
+    Args:
+      convolve: the dense convolution, called once as `convolve(x, kernel, window)` with a window
+        without gaps and padding.
+      x: the inputs (b, n, *input, g, c).
+      kernel: the kernels (b, *taps, g, c, f).
+      window: any window.
+
+    Returns:
+      y (b, n, *output, g, f).
+    """
+    axes = AxisPhases.of_window(window)
+    for i, axis in enumerate(axes):
+        x, kernel = _sort_by_phase(x, kernel, axis, i)
     window = dense_window(x.shape[2:-2], kernel.shape[1:-3])
     y = convolve(x, kernel, window)
-    for at, axis in reversed(list(enumerate(axes))):
-        y = _interleave(y, axis, at)
+    for i, axis in reversed(list(enumerate(axes))):
+        y = _interleave_phases(y, axis, i)
     return y
 
 
-def _sort(x, kernel, axis: AxisPhases, at: int):
-    """Sorts one axis of input and kernel by phase."""
-    reads = [a for row in axis.meetings for _, a in row]
-    low, high = min(reads), max(reads)
-    last = low + (axis.dense_input - 1) * axis.step + high - low
-    x = extended(x, 2 + at, -low, last + 1 - axis.input)
+def _sort_by_phase(x, kernel, axis: AxisPhases, i: int):
+    """Sort spatial axis `i` of input and kernel by phase."""
+    rows = axis.phase_pairs
+    offsets = [offset for row in rows for _, offset in row]
+    low, high = min(offsets), max(offsets)
+    last = low + (axis.dense_input - 1) * axis.input_step + high - low
+    x = pad_axis(x, 2 + i, -low, last + 1 - axis.input)
     if axis.is_dense:
         return x, kernel
-    kernel = extended(kernel, 1 + at, 0, axis.dense_taps * axis.tap_phases - axis.taps)
-    nothing = jnp.zeros_like(every(kernel, 1 + at, 0, axis.tap_phases, axis.dense_taps))
+    kernel = pad_axis(kernel, 1 + i, 0, axis.dense_taps * axis.tap_phases - axis.taps)
+    no_taps = jnp.zeros_like(strided_slice(kernel, 1 + i, 0, axis.tap_phases, axis.dense_taps))
 
-    def pixels(row):
-        parts = [every(x, 2 + at, a - low, axis.step, axis.dense_input) for _, a in row]
-        return merged(jnp.stack(parts, -2), x.ndim - 1)  # phases times channels
+    def input_phases(row):
+        """Return the pixels of one output phase; their phases become channels."""
+        phases = [
+            strided_slice(x, 2 + i, offset - low, axis.input_step, axis.dense_input)
+            for _, offset in row
+        ]
+        return flatten_axes(jnp.stack(phases, -2), x.ndim - 1)
 
-    def weights(row):
-        parts = [
-            nothing if v == NOTHING
-            else every(kernel, 1 + at, v, axis.tap_phases, axis.dense_taps)
-            for v, _ in row
+    def kernel_phases(row):
+        """Return the taps of one output phase; their phases become input channels."""
+        phases = [
+            no_taps if phase == NO_PHASE
+            else strided_slice(kernel, 1 + i, phase, axis.tap_phases, axis.dense_taps)
+            for phase, _ in row
         ]  # fmt: skip
-        return merged(jnp.stack(parts, -3), kernel.ndim - 2)
+        return flatten_axes(jnp.stack(phases, -3), kernel.ndim - 2)
 
-    rows = axis.meetings
-    if axis.become == "images":
-        return merged(jnp.stack([pixels(row) for row in rows], 1), 1), weights(rows[0])
-    if axis.become == "outputs":
-        return pixels(rows[0]), merged(jnp.stack([weights(r) for r in rows], -2), kernel.ndim - 1)
-    return (
-        merged(jnp.stack([pixels(row) for row in rows], 0), 0),
-        merged(jnp.stack([weights(row) for row in rows], 0), 0),
-    )
+    match axis.folds_into:
+        case "images":
+            x = flatten_axes(jnp.stack([input_phases(row) for row in rows], 1), 1)
+            return x, kernel_phases(rows[0])
+        case "outputs":
+            phases = jnp.stack([kernel_phases(row) for row in rows], -2)
+            return input_phases(rows[0]), flatten_axes(phases, kernel.ndim - 1)
+        case _:
+            return (
+                flatten_axes(jnp.stack([input_phases(row) for row in rows], 0), 0),
+                flatten_axes(jnp.stack([kernel_phases(row) for row in rows], 0), 0),
+            )
 
 
-def _interleave(y, axis: AxisPhases, at: int):
-    """Puts the outputs of one axis back in order."""
+def _interleave_phases(y, axis: AxisPhases, i: int):
+    """Put the outputs of spatial axis `i` back in order."""
     count = axis.output_phases
     if count > 1:
-        where = {"images": 1, "outputs": y.ndim - 1, "pairs": 0}[axis.become]
-        y = y.reshape(*y.shape[:where], count, y.shape[where] // count, *y.shape[where + 1 :])
-        space = 2 + at + (where < 2)  # the axis of space, now that there is one more before it
-        y = merged(jnp.moveaxis(y, where, space if where < 2 else space + 1), 2 + at)
-    return lax.slice_in_dim(y, 0, axis.output, axis=2 + at)
+        folded = {"images": 1, "outputs": y.ndim - 1, "pairs": 0}[axis.folds_into]
+        y = y.reshape(*y.shape[:folded], count, y.shape[folded] // count, *y.shape[folded + 1 :])
+        y = flatten_axes(jnp.moveaxis(y, folded, 3 + i), 2 + i)
+    return lax.slice_in_dim(y, 0, axis.output, axis=2 + i)
 
 
 class DenseAlgorithm(Algorithm):
-    """An algorithm whose inside knows only windows without gaps and padding."""
+    """Base class of algorithms for dense windows; other windows are sorted by phase first."""
 
     def solve(self, x, kernel, window: Window, precision: Precision, dtype: jnp.dtype) -> jax.Array:
-        def dense(x, kernel, window):
-            return self.dense(x, kernel, window, precision, dtype)
+        def convolve(x, kernel, window):
+            return self.solve_dense(x, kernel, window, precision, dtype)
 
-        return by_phases(dense, x, kernel, window)
+        return convolve_by_phase(convolve, x, kernel, window)
 
     @abc.abstractmethod
-    def dense(self, x, kernel, window: Window, precision: Precision, dtype: jnp.dtype):
-        """Convolves as `__call__` does, `window` having neither gaps nor padding."""
+    def solve_dense(self, x, kernel, window: Window, precision: Precision, dtype: jnp.dtype):
+        """Compute the convolution as `solve` does, for a window without gaps and padding."""
 
     def supports(self, problem: Problem) -> str | None:
         if problem.is_empty:
@@ -225,13 +268,13 @@ class DenseAlgorithm(Algorithm):
     def cost(self, problem: Problem) -> Cost:
         dense = dense_problem(problem)
         inner = self.dense_cost(dense)
-        sorted_ = 0 if dense == problem else 2 * dense.bytes
-        return Cost(inner.flops, inner.bytes + sorted_, inner.workspace + sorted_)
+        sorting = 0 if dense == problem else 2 * dense.bytes
+        return Cost(inner.flops, inner.bytes + sorting, inner.workspace + sorting)
 
     def supports_dense(self, problem: Problem) -> str | None:
-        """Why a problem without gaps cannot be solved; None where it can."""
+        """Return the reason why a dense problem cannot be solved, or None if it can."""
         return None
 
     @abc.abstractmethod
     def dense_cost(self, problem: Problem) -> Cost:
-        """What solving a dense problem spends."""
+        """Return the cost of solving a dense problem."""

@@ -34,7 +34,7 @@ from jconv._core.layout import resolve_layout, spatial_sizes
 from jconv._core.problem import accumulator
 from jconv._core.sharding import reshard_like
 from jconv._core.validation import as_listed, as_numbers, hashable, per_axis
-from jconv.algorithms.array_ops import extended, merged
+from jconv.algorithms.array_ops import flatten_axes, pad_axis
 from jconv.functional.padding import JNP_MODES
 
 
@@ -385,8 +385,8 @@ def _gather_patches(x, *, window: Window, axis: int, taps: int):
 
 def _sum_patches(patches, *, window: Window, axis: int, taps: int):
     if _tiles_exactly(window):
-        x = merged(jnp.moveaxis(patches, taps, axis + 1), axis)
-        return extended(x, axis, 0, window.input[0] - x.shape[axis])
+        x = flatten_axes(jnp.moveaxis(patches, taps, axis + 1), axis)
+        return pad_axis(x, axis, 0, window.input[0] - x.shape[axis])
     shape = _to_input(patches.shape, axis, taps, window.input[0])
     index = np.stack(_overlapping_patches(window), axis=-1)
     if index.size == 0:
