@@ -225,11 +225,12 @@ def _sort_by_phase(x, kernel, axis: AxisPhases, i: int):
 
     match axis.folds_into:
         case "images":
-            x = flatten_axes(jnp.stack([input_phases(row) for row in rows], 1), 1)
-            return x, kernel_phases(rows[0])
+            images = jnp.stack([input_phases(row) for row in rows], 1)
+            return flatten_axes(images, 1), kernel_phases(rows[0])
         case "outputs":
-            phases = jnp.stack([kernel_phases(row) for row in rows], -2)
-            return input_phases(rows[0]), flatten_axes(phases, kernel.ndim - 1)
+            input = input_phases(rows[0])
+            outputs = jnp.stack([kernel_phases(row) for row in rows], -2)
+            return input, flatten_axes(outputs, kernel.ndim - 1)
         case _:
             return (
                 flatten_axes(jnp.stack([input_phases(row) for row in rows], 0), 0),
