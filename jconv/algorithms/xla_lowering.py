@@ -60,11 +60,10 @@ def as_input_gradient(x, kernel, window: Window, precision: Precision, dtype: jn
     """
     last = window.rank + 1
     forward = jnp.swapaxes(jnp.flip(kernel, range(window.rank)), -2, -1)[..., 0, :, :]
-    reversed_last = lax.rev(forward, range(window.rank))
+    x, kernel = x[..., 0, :], lax.rev(forward, range(window.rank))
     y = _conv_general_dilated(
-        x[..., 0, :], reversed_last, window, precision, dtype,
-        (0, last), (window.rank, last), (0, last),
-    )  # fmt: skip
+        x, kernel, window, precision, dtype, (0, last), (window.rank, last), (0, last)
+    )
     return y[..., None, :]
 
 
