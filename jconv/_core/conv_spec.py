@@ -111,7 +111,7 @@ class ConvOptions(NamedTuple):
           dtype: the dtype to which both are promoted.
 
         Raises:
-          ValueError: naming the argument, what is allowed, what was received and what to do.
+          ValueError: if an argument is invalid; the message names it and the allowed values.
         """
         rank = check_ranks(x_shape, kernel_shape)
         layout = resolve_layout(self.layout, rank)
@@ -147,7 +147,7 @@ class ConvOptions(NamedTuple):
 
 
 def make_spec(x: Any, kernel: Any, options: Any) -> ConvSpec:
-    """Return the specification of one convolution, from a cache where the same was asked before.
+    """Return the specification of one convolution, cached by its arguments.
 
     Args:
       x: the input, or anything with its `shape` and `dtype`.
@@ -159,7 +159,7 @@ def make_spec(x: Any, kernel: Any, options: Any) -> ConvSpec:
     """
     options = options._make(map(hashable, options))
     operands = (x.shape, kernel.shape, common_dtype("x", x, "kernel", kernel))
-    # Options that are equal but of different types, 1 and True, have entries of their own. What
+    # Options that are equal but of different types, 1 and True, have separate entries. What
     # `preferred_element_type` means depends on whether 64 bits are enabled.
     types = (type(options), *map(_types, options))
     try:

@@ -225,7 +225,7 @@ def make_window(
       may_be_empty: whether to accept a kernel that fits nowhere, whose output has no pixels.
 
     Raises:
-      ValueError: naming the argument, what is allowed, and what was received.
+      ValueError: if an argument is invalid; the message names it and the allowed values.
     """
     rank = len(taps)
     for axis, size in enumerate(taps):

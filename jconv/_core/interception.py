@@ -15,7 +15,7 @@ The hooks are installed by the first `intercept_convolutions` and change nothing
 active. `uninstall` restores the attributes.
 
 The handler is a `jax.make_user_context`, which is part of the key of JAX's caches: a function that
-was jitted before is traced anew under a handler, and the program without one is kept.
+was jitted before is traced again under a handler, and the program without one is kept.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def uninstall() -> None:
 
     Raises:
       RuntimeError: inside `intercept_convolutions`, or if another library has replaced one of the
-        attributes since, because restoring ours would drop its change.
+        attributes since, because restoring the original would drop its change.
     """
     if _handler.value is not None:
         raise RuntimeError(

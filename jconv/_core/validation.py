@@ -66,7 +66,7 @@ def check_divides(name: str, groups: int, counts: dict[str, int]) -> None:
     """Check that `groups` divides every count, such as the channels of input and output.
 
     Raises:
-      ValueError: naming the count that it does not divide.
+      ValueError: if `groups` does not divide a count, which the message names.
     """
     for counted, count in counts.items():
         if count % groups:

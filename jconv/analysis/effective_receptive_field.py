@@ -100,7 +100,7 @@ class ReceptiveField(RichRepr):
         """Draw the gradient, a frame around the theoretical field, and the effective field.
 
         Args:
-          path: the image to write, in a format that matplotlib knows by its suffix.
+          path: the image to write, in a format that matplotlib derives from its suffix.
         """
         from matplotlib.figure import Figure  # slow to import
         from matplotlib.patches import Rectangle

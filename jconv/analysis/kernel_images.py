@@ -75,7 +75,7 @@ def kernel_image(
 
 
 def to_pil_image(kernel: Num[np.ndarray, "..."], *, size: int = 200) -> Image.Image:
-    """Return what `kernel_image` draws as a palette image of about `size` pixels."""
+    """Return the image of `kernel_image` as a palette image of about `size` pixels."""
     scale = scale_to_fit(kernel.shape, size)
     return _paletted(_indices(kernel, colour_limit(kernel), TILES, scale))
 
@@ -87,7 +87,7 @@ def colour_limit(*kernels: Num[np.ndarray, "..."]) -> float:
 
 
 def num_omitted(shape: Sequence[int], tiles: int = TILES) -> int:
-    """Return how many kernels of a layer (of a matrix, weights) `kernel_image` does not draw."""
+    """Return the number of kernels (of a matrix, weights) that `kernel_image` does not draw."""
     *_, inputs, outputs = _grid_shape(shape)
     return inputs * outputs - math.prod(_num_selected(shape, tiles))
 

@@ -116,7 +116,7 @@ def _slice(eqn: JaxprEqn, fields: Sequence[FieldMap | None]) -> FieldMap:
 
 
 def _concatenate(eqn: JaxprEqn, fields: Sequence[FieldMap | None]) -> FieldMap:
-    """Treat what is joined to the longest part along a spatial axis as its border."""
+    """Treat all but the longest operand joined along a spatial axis as a border of it."""
     dimension = eqn.params["dimension"]
     if not any(dim == dimension for part in fields for dim, _ in (part or {}).values()):
         return union(fields)

@@ -1,4 +1,4 @@
-"""The summary of a network: its layers, what flows between them, and what they cost."""
+"""The summary of a network: its layers, their connections, and their costs."""
 
 from __future__ import annotations
 

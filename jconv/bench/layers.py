@@ -65,7 +65,7 @@ class BenchLayer:
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds of one forward pass; padding is counted as pixels, input gaps are not."""
+        """Multiply-adds of one forward pass; padding counts as pixels, input dilation does not."""
         products = math.prod(self.kernel[-2:]) * self.x[0] * max(1, self.kernels)
         return products * self.window.multiply_adds_per_channel_pair
 

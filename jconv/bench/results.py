@@ -108,7 +108,7 @@ def summarize(measurements: Sequence[Measurement], races: Mapping[str, Sequence[
       measurements: the measurements of layers and networks.
       races: races for the regret of `auto`, by description of the convolutions.
     """
-    regrets = [regret_summary(what, some) for what, some in races.items() if some]
+    regrets = [regret_summary(name, some) for name, some in races.items() if some]
     tables = layer_table(measurements), mean_table(measurements)
     return Group(*tables, slower_summary(measurements), *regrets)
 
@@ -133,17 +133,17 @@ def slower_summary(measurements: Sequence[Measurement]) -> str:
     )
 
 
-def regret_summary(what: str, races: Sequence[Race]) -> str:
+def regret_summary(description: str, races: Sequence[Race]) -> str:
     """Return the mean and the largest regret of `auto` in one line.
 
     Args:
-      what: description of the convolutions, such as `"random convolutions"`.
+      description: the convolutions, such as `"random convolutions"`.
       races: a race for each of them.
     """
     mean = geometric_mean(race.regret for race in races)
     worst = max(races, key=lambda race: race.regret)
     return (
-        f"regret of auto on {len(races)} {what}: {mean:.3f} in the geometric mean, "
+        f"regret of auto on {len(races)} {description}: {mean:.3f} in the geometric mean, "
         f"{worst.regret:.2f} at worst ({worst.chosen} for {worst.fastest}:{format_race(worst)})"
     )
 
@@ -180,7 +180,7 @@ def write_results(
     content = environment(describe_table(jax.default_backend()))
     content |= {"torch": torch, "cores": os.cpu_count()}
     content |= {"matrix_product_gflops": peak_gflops(), "rows": as_json(measurements)}
-    content["regret"] = {what: _regrets(some) for what, some in races.items() if some}
+    content["regret"] = {name: _regrets(some) for name, some in races.items() if some}
     with_extension(out, ".json").write_text(json.dumps(content, indent=1) + "\n")
     plot(measurements, with_extension(out, ".png"))
 

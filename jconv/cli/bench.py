@@ -46,7 +46,8 @@ def _bench(
       algorithm: the algorithm of jconv, such as "direct"; a layer that it does not support is an
         error.
       regret: also race every algorithm on these layers and on so many random convolutions, drawn
-        anew each time, to measure how much slower the choice of "auto" is than the best algorithm.
+        with a new seed each time, to measure how much slower the choice of "auto" is than the
+        best algorithm.
       out: path of the results, without .json and .png.
     """
     if regret is not None and regret < 0:

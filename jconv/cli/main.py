@@ -124,7 +124,7 @@ def _quiet_interrupt() -> Iterator[None]:
 
 
 def _advice(error: OSError) -> str:
-    """Return what to do about an error of the operating system, where that is known."""
+    """Return advice on an error of the operating system; empty if there is none."""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return ". Change its permissions, or choose another folder with `--runs` or `--out`."
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

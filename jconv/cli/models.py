@@ -1,4 +1,4 @@
-"""The verbs `summary` and `predict`: what a model consists of, and what it classifies."""
+"""The verbs `summary` and `predict`: the layers of a model, and classification of images."""
 
 from collections.abc import Sequence
 from pathlib import Path

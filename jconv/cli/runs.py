@@ -101,7 +101,7 @@ def _report_result(run_training: Callable[[], tuple[Path, dict]]) -> int:
 
 
 def _correctable(error: RunFailed) -> Exception | None:
-    """Return what to report, without a traceback, if the user can correct the cause."""
+    """Return the message to print instead of a traceback, if the user can correct the cause."""
     cause = error.__cause__
     if isinstance(cause, OSError):
         reported = OSError(str(error))
@@ -114,8 +114,8 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
     for name, digits in (("test_accuracy", ".2%"), ("kernel_error", ".1e")):
         if summary.get(name) is not None:
             error = summary.get(f"{name}_error")  # the standard error, of replicates
-            spread = "" if error is None else f" ± {error:{digits}}"
-            print(f"{name.replace('_', ' '):14} {summary[name]:{digits}}{spread}")
+            uncertainty = "" if error is None else f" ± {error:{digits}}"
+            print(f"{name.replace('_', ' '):14} {summary[name]:{digits}}{uncertainty}")
     print(f"{'training time':14} {summary['seconds']:.1f} s")
 
 

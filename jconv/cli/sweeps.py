@@ -91,7 +91,7 @@ def _write_files(folder: Path, results: Sequence[Result]) -> None:
 
 
 def _report_results(folder: Path, results: Sequence[Result]) -> int:
-    """Write the files of a sweep, print its results and what to do next; return the exit code."""
+    """Write the files of a sweep, print its results and the next command; return the exit code."""
     _write_files(folder, results)
     Console(highlight=False).print(table(results))
     finished = [result for result in ranked(results) if result.status == "finished"]

@@ -33,7 +33,7 @@ def tune(arguments: Sequence[str]) -> int:
         budget: float = 0.5,
         out: Path | None = None,
     ) -> str:
-        """Measure every algorithm on this device, for algorithm="auto" to choose by.
+        """Measure every algorithm on this device, as the basis of algorithm="auto".
 
         The convolutions are those of a config's training step or, without a config, those of the
         published layers that `jconv bench` times. After Ctrl-C the measurements made so far are
@@ -71,7 +71,7 @@ def tune(arguments: Sequence[str]) -> int:
 def _problems(
     config: Path | None, only: str, random: float, seed: int
 ) -> tuple[Iterable, int | None]:
-    """Return the convolutions to measure, and how many they are if that is known."""
+    """Return the convolutions to measure, and their number if it is known."""
     if random:
         return random_problems(random, seed), None
     if config is None:

@@ -147,7 +147,7 @@ def _decoder(
     table: Any, image: str, size: tuple[int, int], grey: bool, where: str
 ) -> Callable[[int], UInt8[np.ndarray, "h w c"]]:
     """Return a function that decodes the image of a row."""
-    # `datasets` would decode any format that Pillow knows.
+    # `datasets` would decode any format that Pillow supports.
     undecoded = _import_datasets().Image(decode=False)
     encoded = table.select_columns([image]).cast_column(image, undecoded)
 

@@ -11,12 +11,15 @@ from PIL import Image, ImageOps
 
 from jconv.data.safe_io import BadFile, printable
 
-FORMATS = ("PNG", "JPEG")  # Pillow hands some others to external programs, or decodes them at once
+FORMATS = (
+    "PNG",
+    "JPEG",
+)  # Pillow runs external programs for some others, or decodes them on opening
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK")  # at most 8 bits per channel
 MAX_FILE_BYTES = 2**26
 MAX_PIXELS = 2**25  # 5,792 x 5,792
 MAX_DECODED_PIXELS = 2**29  # pixels times scans: a progressive JPEG has several scans
-EXIF_ORIENTATION = 0x0112  # Exif tag: how the camera was held
+EXIF_ORIENTATION = 0x0112  # Exif tag of the camera's orientation
 UPRIGHT = {  # Exif orientation: the operation that turns the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

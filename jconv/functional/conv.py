@@ -83,7 +83,7 @@ def conv(
       The output, `(n, *space, co)` in the layout of the input.
 
     Raises:
-      ValueError: naming the argument, what is allowed, what was received and what to do.
+      ValueError: if an argument is invalid; the message names it and the allowed values.
 
     >>> x = jnp.arange(1.0, 17).reshape(1, 4, 4, 1)
     >>> prewitt = jnp.array([[-1.0, 0, 1]] * 3)[:, :, None, None]

@@ -76,7 +76,7 @@ def conv_local(
       The output, `(n, *output, co)` in the layout of the input.
 
     Raises:
-      ValueError: naming the argument, what is allowed, what was received and what to do.
+      ValueError: if an argument is invalid; the message names it and the allowed values.
 
     >>> x = jnp.array([[[1.0], [2.0], [3.0]]])
     >>> add_then_subtract = jnp.array([[1.0, 1.0], [-1.0, 1.0]])[:, :, None, None]

@@ -87,7 +87,7 @@ def conv_transpose(
       The output, `(n, *space, ci)` in the layout of the input.
 
     Raises:
-      ValueError: naming the argument, what is allowed, what was received and what to do.
+      ValueError: if an argument is invalid; the message names it and the allowed values.
 
     Reference: Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (2016),
     chapter 4.
@@ -135,7 +135,7 @@ class TransposeOptions(NamedTuple):
         Its window is that of the adjoint.
 
         Raises:
-          ValueError: naming the argument, what is allowed, what was received and what to do.
+          ValueError: if an argument is invalid; the message names it and the allowed values.
         """
         return _resolve(self, x_shape, kernel_shape, dtype)
 

@@ -1,4 +1,4 @@
-"""Deformable convolution: each tap samples the input at an offset of its own.
+"""Deformable convolution: each tap samples the input at a separate offset.
 
 The offsets are fractions of a pixel. Between pixels, the input is interpolated linearly along each
 axis (bilinearly in 2-D, trilinearly in 3-D):
@@ -57,7 +57,7 @@ def deform_conv(
     """Convolve with taps that are moved by `offset` and weighted by `mask`.
 
     Computes what `torchvision.ops.deform_conv2d` and ONNX' `DeformConv` do, in any number of
-    dimensions. Their `offset` `(n, offset_groups * kh * kw * 2, ho, wo)` becomes ours by
+    dimensions. Their `offset` `(n, offset_groups * kh * kw * 2, ho, wo)` is converted by
     `offset.reshape(n, offset_groups, kh, kw, 2, ho, wo).transpose(0, 5, 6, 1, 2, 3, 4)`, and their
     `mask` `(n, offset_groups * kh * kw, ho, wo)` by
     `mask.reshape(n, offset_groups, kh, kw, ho, wo).transpose(0, 4, 5, 1, 2, 3)`.
@@ -84,7 +84,7 @@ def deform_conv(
       exactly, its derivative in `offset` is that from the right, as in torchvision.
 
     Raises:
-      ValueError: naming the argument, what is allowed, what was received and what to do.
+      ValueError: if an argument is invalid; the message names it and the allowed values.
 
     >>> x = jnp.array([0.0, 10, 20, 30]).reshape(1, 4, 1)
     >>> offset = jnp.array([0.5, 0.0, -1.25, 0.75]).reshape(1, 4, 1, 1, 1)

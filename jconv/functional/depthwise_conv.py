@@ -1,4 +1,4 @@
-"""Depthwise convolution: each channel has kernels of its own, and channels are not mixed."""
+"""Depthwise convolution: each channel has separate kernels, and channels are not mixed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def depthwise_conv(
     algorithm: str | Algorithm | Plan = "auto",
     tolerance: float | None = None,
 ) -> Num[Array, ...]:
-    """Convolve each channel with kernels of its own, without mixing channels.
+    """Convolve each channel with separate kernels, without mixing channels.
 
     Args:
       x: the input, `(n, *space, c)`, or as `layout` says.

@@ -127,7 +127,7 @@ def resharded(y, out_sharding) -> jax.Array:
 
 
 def _batch_groups_to_channels(lhs, rhs, layout, groups: int, parts: int) -> jax.Array:
-    """Turn each part of the batch, which has kernels of its own, into a group of channels."""
+    """Turn each part of the batch, which has separate kernels, into a group of channels."""
     batch, feature = layout.lhs_spec[:2]
     out, into = layout.rhs_spec[:2]
     if parts > 1 and groups > 1:

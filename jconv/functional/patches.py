@@ -68,7 +68,7 @@ def unfold(
       The patches, of the dtype of `x`.
 
     Raises:
-      ValueError: naming the argument, what is allowed, what was received and what to do.
+      ValueError: if an argument is invalid; the message names it and the allowed values.
 
     >>> unfold(jnp.arange(4.0).reshape(1, 4, 1), 3)[0, :, :, 0]
     Array([[0., 1., 2.],
@@ -118,7 +118,7 @@ def fold(
       The sums, `(n, *input_size, c)`, of the dtype of `patches`.
 
     Raises:
-      ValueError: naming the argument, what is allowed, what was received and what to do.
+      ValueError: if an argument is invalid; the message names it and the allowed values.
 
     >>> fold(jnp.ones((1, 2, 3, 1)), 4, 3)[0, :, 0]
     Array([1., 2., 2., 1.], dtype=float32)

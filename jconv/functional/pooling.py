@@ -66,7 +66,7 @@ def avg_pool(
       The means, of the dtype of `x`; of floats for integers. 16-bit floats are added in float32.
 
     Raises:
-      ValueError: naming the argument, what is allowed, what was received and what to do.
+      ValueError: if an argument is invalid; the message names it and the allowed values.
 
     >>> avg_pool(jnp.arange(5.0).reshape(1, 5, 1), 2, ceil_mode=True)[0, :, 0]
     Array([0.5, 2.5, 4. ], dtype=float32)
@@ -108,7 +108,7 @@ def max_pool(
       The maxima, of the dtype of `x`; with `return_indices` the pair (maxima, int32 indices).
 
     Raises:
-      ValueError: naming the argument, what is allowed, what was received and what to do.
+      ValueError: if an argument is invalid; the message names it and the allowed values.
 
     >>> max_pool(jnp.array([[[3.0], [1], [4], [1], [5]]]), 3, stride=1)[0, :, 0]
     Array([4., 4., 5.], dtype=float32)
@@ -151,7 +151,7 @@ def lp_pool(
       The norms, of the dtype of `x`; of floats for integers.
 
     Raises:
-      ValueError: naming the argument, what is allowed, what was received and what to do.
+      ValueError: if an argument is invalid; the message names it and the allowed values.
 
     >>> lp_pool(jnp.array([[[3.0], [4], [0], [0]]]), 2)[0, :, 0]
     Array([5., 0.], dtype=float32)

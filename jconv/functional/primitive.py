@@ -86,7 +86,7 @@ def convolve(
 
 def _evaluate(x, kernel, *, partitioned: bool, **params):
     if params["algorithm"] == "auto" and may_split_space(jax.typeof(x), partitioned):
-        # XLA's own convolution exchanges only the borders between neighbouring devices.
+        # XLA's convolution exchanges only the borders between neighbouring devices.
         params["algorithm"] = ALGORITHMS["xla"]
     shape = _output_shape(x, kernel, params["window"])
     return sharded(partial(_on_one_device, **params), x, kernel, shape)

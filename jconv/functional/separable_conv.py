@@ -32,7 +32,7 @@ def separable_conv(
     algorithm: str | Algorithm | Plan = "auto",
     tolerance: float | None = None,
 ) -> Num[Array, ...]:
-    """Convolve each channel with kernels of its own, then mix the channels of each pixel.
+    """Convolve each channel with separate kernels, then mix the channels of each pixel.
 
     A k x k kernel from `ci` to `co` channels costs `1/co + 1/k^2` of the dense one.
     `jconv.kernels.factorise` gives the two kernels of a dense kernel.

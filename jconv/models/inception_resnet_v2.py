@@ -1,7 +1,7 @@
 """Inception-ResNet v2.
 
 Reference: Szegedy et al., "Inception-v4, Inception-ResNet and the Impact of Residual Connections on
-Learning" (2016), figure 15, with the widths and the stem of the authors' own network.
+Learning" (2016), figure 15, with the widths and the stem of the authors' network.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Inception v3.
 
 Reference: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (2015),
-table 1, with the widths of the authors' own network.
+table 1, with the widths of the authors' network.
 """
 
 from typing import Any
@@ -39,7 +39,7 @@ def inception_v3(
     algorithm="auto",
     rngs: nnx.Rngs,
 ) -> Network:
-    """Build Inception v3, with 27,161,264 parameters, of which 3,326,696 in the auxiliary head.
+    """Build Inception v3, with 27,161,264 parameters, including 3,326,696 in the auxiliary head.
 
     It was published for images of 299x299 pixels and takes any others of at least 75x75. The
     auxiliary head, which is called in training only, needs images of at least 299x299; train on

@@ -26,7 +26,7 @@ from jconv.models.pickle_interpreter import (
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
-# What reading a malformed file raises.
+# Exceptions that reading a malformed file can raise.
 MALFORMED = (
     ValueError,
     IndexError,

@@ -108,16 +108,15 @@ def make_chart(
     if not series:
         return None
     error_at = {name: dict(points) for name, points in (errors or {}).items()}
-    averaged = {name: _average(points, error_at.get(name, {})) for name, points in series.items()}
-    values = [point.value for points in averaged.values() for point in points]
+    means = {name: _average(points, error_at.get(name, {})) for name, points in series.items()}
+    values = [point.value for points in means.values() for point in points]
     log = _spans_two_decades(values) if log is None else log
-    bounds = [point.bounds(fraction) for points in averaged.values() for point in points]
+    bounds = [point.bounds(fraction) for points in means.values() for point in points]
     # A lower bound near zero would take most of a logarithmic axis.
     values += [high for _, high in bounds] + ([] if log else [low for low, _ in bounds])
     x, y = step_axis(last_step), value_axis(values, log=log, fraction=fraction)
     curves = tuple(
-        _make_curve(name, indices[name], points, x, y, fraction)
-        for name, points in averaged.items()
+        _make_curve(name, indices[name], points, x, y, fraction) for name, points in means.items()
     )
     return Chart(title, x, y, curves, max(map(_steps_per_point, series.values())))
 
@@ -178,22 +177,22 @@ def _path(positions: Sequence[tuple[float, float]]) -> str:
 
 def _band(points: Sequence[_Point], x: ChartAxis, y: ChartAxis, fraction: bool) -> str:
     """Return an SVG path around all values within one standard error."""
-    pieces: list[list[tuple[float, float, float]]] = [[]]
+    segments: list[list[tuple[float, float, float]]] = [[]]
     for point in points:
         low, high = (y.position(bound) for bound in point.bounds(fraction))
         if math.isfinite(high) and math.isfinite(point.error):
             # A lower bound that cannot be drawn on a logarithmic axis lies below its end.
             bottom = max(low, 0.0) if math.isfinite(low) else 0.0
-            pieces[-1].append((x.position(point.step), 100 - high, 100 - bottom))
-        elif pieces[-1]:
-            pieces.append([])
-    return "".join(map(_outline, pieces))
+            segments[-1].append((x.position(point.step), 100 - high, 100 - bottom))
+        elif segments[-1]:
+            segments.append([])
+    return "".join(map(_outline, segments))
 
 
-def _outline(piece: Sequence[tuple[float, float, float]]) -> str:
+def _outline(segment: Sequence[tuple[float, float, float]]) -> str:
     """Return a closed path: forward along the upper bounds, back along the lower ones."""
-    if len(piece) < 2:
+    if len(segment) < 2:
         return ""
-    upper = [f"{left:g} {top:.6g}" for left, top, _ in piece]
-    lower = [f"{left:g} {bottom:.6g}" for left, _, bottom in reversed(piece)]
+    upper = [f"{left:g} {top:.6g}" for left, top, _ in segment]
+    lower = [f"{left:g} {bottom:.6g}" for left, _, bottom in reversed(segment)]
     return f"M{'L'.join(upper + lower)}Z"

@@ -1,4 +1,4 @@
-"""Sentences about the result of a run, and about what went wrong."""
+"""Sentences about the result of a run, and about its problems."""
 
 import math
 

@@ -32,7 +32,7 @@ class LayerTimeline:
 
     Attributes:
       name: parameter path.
-      facts: its sizes and its relative change, as text.
+      description: its sizes and its relative change, as text.
       selection: which part of the kernel is drawn; empty if all of it is.
       limit: the magnitude with the strongest colour, as text.
       sheet: the frames of the slider, from top to bottom.
@@ -42,7 +42,7 @@ class LayerTimeline:
     """
 
     name: str
-    facts: list[str]
+    description: list[str]
     selection: str
     limit: str
     sheet: EmbeddedImage
@@ -106,7 +106,7 @@ def _layer_timeline(name: str, run: Run, steps: Sequence[int]) -> LayerTimeline 
     difference = _difference(drawn)
     return LayerTimeline(
         name=name,
-        facts=[
+        description=[
             *_sizes(last),
             *([_describe_change(first, last)] if len(drawn) > 1 else []),
             *_count_non_finite(last),

@@ -182,7 +182,7 @@ def _read_array(path: Path, name: str) -> Float[np.ndarray, "..."] | None:
 
 
 def _from_arrays(path: Path, take: Callable[[Any], Any]) -> Any:
-    """Return what `take` returns for a file of arrays; None if the file is corrupt."""
+    """Return the result of `take` for a file of arrays; None if the file is corrupt."""
     try:
         with open_file(path) as file, np.load(file, allow_pickle=False) as arrays:
             return take(arrays)

@@ -20,7 +20,7 @@ from jconv.train.sweep.folder import Result
 
 
 def ranking_metric(results: Sequence[Result]) -> str:
-    """Return what points are ranked by: validation accuracy or, without it, validation loss."""
+    """Return the metric that ranks points: validation accuracy or, without it, validation loss."""
     has_accuracy = any("validation_accuracy" in result.summary for result in results)
     return "validation_accuracy" if has_accuracy else "validation_loss"
 

@@ -47,7 +47,7 @@ def choose(
       preferred_element_type: dtype of the result.
       tolerance: the largest error bound allowed, unless that of `"xla"` is larger.
       gradient: None for the forward pass, `"input"` or `"kernel"` for a derivative: each is a
-        convolution with a choice of its own.
+        separate convolution, whose algorithm is chosen separately.
       platform: `"cpu"`, `"gpu"` or `"tpu"`; that of the default device if None.
 
     Returns:

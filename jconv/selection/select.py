@@ -2,7 +2,7 @@
 
 Times measured on this device (`jconv.selection.tuning_table`) take precedence over the times that
 the cost model of this kind of device predicts (`jconv.selection.cost_model`). Where there is
-neither, as on GPUs and TPUs so far, the choice is XLA's own convolution. The same problem, device
+neither, as on GPUs and TPUs so far, the choice is XLA's convolution. The same problem, device
 and table always give the same choice.
 """
 
@@ -76,7 +76,7 @@ def select_algorithm(problem: Problem, platform: str, tolerance: float | None = 
     Only static shapes count: the same problem gets the same choice, under `jit` as elsewhere.
 
     Args:
-      problem: the convolution; a gradient is a problem of its own.
+      problem: the convolution; a gradient is a separate problem.
       platform: `"cpu"`, `"gpu"` or `"tpu"`.
       tolerance: algorithms whose error bound exceeds both it and that of `"xla"` are excluded; None
         is 1e-4 for results in float32 and 1e-12 in float64.

@@ -91,9 +91,9 @@ def table_path(device: str) -> Path:
 
 def default_path(device: str) -> Path:
     """Return the path of the table that a new process uses, which need not exist."""
-    given = os.environ.get(ENV_VAR)
+    path = os.environ.get(ENV_VAR)
     name = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
-    return Path(given) if given else user_cache_path("jconv") / "tuning" / f"{name}.json"
+    return Path(path) if path else user_cache_path("jconv") / "tuning" / f"{name}.json"
 
 
 @functools.cache
@@ -112,11 +112,11 @@ def table_of(platform: str) -> TuningTable | None:
     path = table_path(device)
     if not path.is_file():
         if os.environ.get(ENV_VAR):
-            file, what = path, "which does not exist"
+            file, problem = path, "which does not exist"
             if path.is_dir():
-                file, what = path / "tuning.json", "which is a folder"
+                file, problem = path / "tuning.json", "which is a folder"
             raise ValueError(
-                f"`{ENV_VAR}` must be the path of a tuning table. Received: {path}, {what}. "
+                f"`{ENV_VAR}` must be the path of a tuning table. Received: {path}, {problem}. "
                 f"Make one with `jconv tune --out {file}`, or unset it."
             )
         return None

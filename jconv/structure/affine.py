@@ -169,7 +169,7 @@ def expand_channels(affine: Affine, channels: int) -> Affine:
 
 
 def apply_to_constant(kernel: np.ndarray, value: np.ndarray, groups: int) -> np.ndarray:
-    """Return what a kernel maps an input to that has the same `value` at all positions.
+    """Return the output of a kernel for an input with the same `value` at all positions.
 
     Args:
       kernel: array of shape `(*taps, in_channels / groups, out_channels)`.
@@ -214,9 +214,9 @@ def reduce_groups(affine: Affine, groups: int) -> Affine:
 
 def increase_groups(affine: Affine) -> Affine:
     """Return the same convolution with as many groups as the zeros of its kernel allow."""
-    most = math.gcd(affine.in_channels, affine.out_channels)
-    for groups in range(most, affine.groups, -1):
-        if most % groups or groups % affine.groups:
+    max_groups = math.gcd(affine.in_channels, affine.out_channels)
+    for groups in range(max_groups, affine.groups, -1):
+        if max_groups % groups or groups % affine.groups:
             continue
         grouped = _keep_diagonal_blocks(affine, groups)
         dense = reduce_groups(grouped, affine.groups)

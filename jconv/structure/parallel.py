@@ -90,7 +90,7 @@ def _with_equal_channels(branches: Sequence[Affine]) -> list[Affine]:
 
 
 def _with_equal_windows(branches: Sequence[Affine]) -> list[Affine]:
-    """Return the same convolutions, all with the smallest window that contains theirs."""
+    """Return equal convolutions, all with the smallest window that contains all windows."""
     _check_equal("strides", [branch.stride for branch in branches])
     _check_equal("numbers of input channels", [branch.in_channels for branch in branches])
     modes = [branch.padding_mode for branch in branches if has_padding(branch.padding)]
@@ -138,7 +138,7 @@ def _align_axis(padding: Sequence[Pair], taps: Sequence[int]) -> tuple[Pair, lis
 
 
 def _align_named_padding(branches: Sequence[Affine]) -> tuple[str, list[list[Pair]]]:
-    """Return the same for padding with a name, which must align the windows at every input size."""
+    """Align windows whose padding has a name; they must be aligned at every input size."""
     message = "the padding of the branches depends on the input size in different ways"
     names = {branch.padding for branch in branches}
     name = names.pop()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jconv.train.loop import resume as resume
     from jconv.train.loop import train as train
 
-# Loaded on first use: a config can be read, and a run be reported on, without what trains it.
+# Loaded on first use, so that configs and reports do not need the libraries of training.
 _DEFINED_IN = {
     "ConfigError": "jconv.train.config.loading",
     "NetworkConfig": "jconv.train.config",

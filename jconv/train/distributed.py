@@ -1,4 +1,4 @@
-"""One run in several processes, each with its own devices; the first process writes the files."""
+"""One run in several processes with separate devices; the first process writes the files."""
 
 from __future__ import annotations
 

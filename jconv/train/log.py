@@ -21,7 +21,7 @@ from jconv.train.tensorboard import EventFile
 class RunLog:
     """Writer of a run's metrics and kernels; a context manager.
 
-    A background thread renders and writes what is for TensorBoard.
+    A background thread renders and writes the images and histograms for TensorBoard.
 
     Args:
       run: the run's folder.
@@ -116,11 +116,11 @@ def rewind(run: Path, step: int, config: TrainConfig, *, keep_step: bool = True)
     path = run / "metrics.jsonl"
     last = step if keep_step else step - 1
     if path.exists():
-        with open(path, encoding="utf-8") as file, atomically(path) as kept:
+        with open(path, encoding="utf-8") as file, atomically(path) as truncated:
             for line in file:
                 if not line.endswith("\n") or json.loads(line)["step"] > last:
                     break
-                kept.write(line)
+                truncated.write(line)
     for path in (run / "kernels").glob("*"):
         number = int(path.stem) if path.stem.isdigit() else -1
         due = number % config.log.kernels_every == 0 or number == config.steps

@@ -74,7 +74,7 @@ def confusion(
 def smooth_labels(
     targets: Shaped[Array, "n ..."], classes: int, share: float
 ) -> Shaped[Array, "n ..."]:
-    """Return targets of which a `share` is spread evenly over all classes.
+    """Return class probabilities, a `share` of which is distributed evenly over all classes.
 
     Reference: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (2015).
     """

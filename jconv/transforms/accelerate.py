@@ -3,7 +3,7 @@
 Inside `accelerated()`, jconv's primitive takes the place of that of `lax.conv_general_dilated`, at
 any depth of `jit`, `scan`, `while_loop`, `cond`, `checkpoint` and `shard_map`. Nothing else of the
 program changes: gradients, `vmap`, donation and state work as before. A function that was jitted
-before is traced anew inside, and its first program is used again outside. How JAX is hooked into,
+before is traced again inside, and its first program is used again outside. How JAX is hooked into,
 and how to undo it, is documented in `jconv._core.interception`.
 """
 

@@ -20,7 +20,7 @@ from jconv.nn.pool import AvgPool, Flatten, GlobalAveragePool
 from jconv.nn.sequential import Sequential
 from jconv.selection.plan import Plan
 
-MIN_SIZE = 17  # pixels along a side, of which averages of 5x5 with strides of 3 leave 5
+MIN_SIZE = 17  # pixels along a side; average pooling of 5x5 with strides of 3 reduces them to 5
 
 
 class AuxiliaryHead(Sequential):

@@ -29,7 +29,7 @@ class _Residual(nnx.Module):
     A subclass defines its channels, its branches as chains of `(width, size)`, and its scale.
 
     Args:
-      scale: factor of what is added to the input; None for the published one.
+      scale: factor of the branches' output before it is added; None for the published one.
       activation: activation of the sum; None for none, as in the last module of the network.
       norm: whether convolutions of the branches are followed by batch normalisation; see
         `ConvNorm`, also for what follows.

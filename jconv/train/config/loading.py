@@ -20,7 +20,7 @@ SectionType = TypeVar("SectionType", bound=BaseModel)
 
 
 class ConfigError(ValueError):
-    """A config file with problems, all of which the message lists."""
+    """Error of a config file, whose message lists all problems of the file."""
 
 
 def load_config(path: Path | str, *schemas: type[SectionType], **defaults: Any) -> SectionType:

@@ -34,7 +34,7 @@ def check_points(config: TrainConfig, points: Sequence[Values]) -> None:
 
 
 def describe_error(error: ValueError) -> str:
-    """Return what is wrong with a config, without the number of problems."""
+    """Return the problems of a config, without the line that counts them."""
     if isinstance(error, ValidationError):
         return describe(error, TrainConfig).partition("\n  ")[2]
     return str(error)

@@ -122,7 +122,7 @@ def check_folder(folder: Path, *, allow_other_files: bool) -> None:
       allow_other_files: whether other files may lie beside the sweep.
 
     Raises:
-      ValueError: naming what is in the way.
+      ValueError: if the folder is a link or a file, or contains files that no sweep wrote.
     """
     if not os.path.lexists(folder):
         return
@@ -144,8 +144,8 @@ def _is_unknown(path: Path) -> bool:
 
 
 def _check_same_sweep(saved: SweepPlan, request: SweepPlan, folder: Path) -> None:
-    kept = {"search", "axes", "config"}
-    old, new = (plan.model_dump(mode="json", include=kept) for plan in (saved, request))
+    compared = {"search", "axes", "config"}
+    old, new = (plan.model_dump(mode="json", include=compared) for plan in (saved, request))
     changed = run_folder.differences(old, new)
     if changed:
         raise ValueError(

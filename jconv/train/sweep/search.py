@@ -120,7 +120,7 @@ def _make_plan(
 
 
 def _in_saved_order(axes: Sequence[Axis], folder: Path) -> Sequence[Axis]:
-    """Return the axes in the order of the sweep in the folder, which its points are numbered by."""
+    """Return the axes in the order of the sweep in the folder, which numbers its points."""
     if not (folder / "sweep.yaml").is_file():
         return axes
     saved = list(read_plan(folder).axes)
