@@ -38,6 +38,11 @@ def pytest_configure(config):
         os.environ["XLA_FLAGS"] = add_xla_flags(FAST_FLAGS)
 
     import jax  # It reads the variables above.
+    import jaxtyping._decorator
+    from jax.extend import source_info_util
+
+    # The position of an equation is a line of user code, not one of the run-time type check.
+    source_info_util.register_exclusion(jaxtyping._decorator.__file__)
 
     if jax.default_backend() != "cpu":
         # By default accelerators round the factors of products to 10 bits or fewer.

@@ -178,10 +178,11 @@ def last_layer(model):
     return [layer for layer in layers if layer.name != "elsewhere"][-1]
 
 
-def nonzero_gradient(model):
+def nonzero_gradient(model, threshold=0.0):
     """Return the first and last pixel along each axis with a derivative of the central output.
 
-    All weights are made positive, so no derivatives cancel.
+    All weights are made positive, so no derivatives cancel. Derivatives up to `threshold` times the
+    largest count as zero.
     """
     for _, value in nnx.iter_graph(model):
         if isinstance(value, nnx.Param):
@@ -193,7 +194,8 @@ def nonzero_gradient(model):
         y = eval_view(model)(x)[0]
         return y[y.shape[0] // 2, y.shape[1] // 2].sum()
 
-    axes = np.nonzero(np.abs(np.asarray(jax.grad(central_output)(x)[0])).sum(-1))
+    gradient = np.abs(np.asarray(jax.grad(central_output)(x)[0])).sum(-1)
+    axes = np.nonzero(gradient > threshold * gradient.max())
     return tuple((int(indices.min()), int(indices.max())) for indices in axes)
 
 
@@ -205,7 +207,10 @@ def test_theoretical_field_is_where_the_gradient_is_nonzero(make):
         (field.jump * (n // 2) + field.low, field.jump * (n // 2) + field.high)
         for field, n in zip(last.fields, last.output_shape[:-1], strict=True)
     )
-    assert nonzero_gradient(model) == tuple((math.ceil(a), math.floor(b)) for a, b in window)
+    # Algorithms that use transforms leave rounding errors where the derivative is zero.
+    assert nonzero_gradient(model, threshold=1e-5) == tuple(
+        (math.ceil(a), math.floor(b)) for a, b in window
+    )
 
 
 @pytest.mark.parametrize("make", GLOBAL.values(), ids=GLOBAL)
