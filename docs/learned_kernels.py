@@ -1,4 +1,4 @@
-"""Draws docs/learned_kernels.png: the first block's kernels before and after training.
+"""Draw docs/learned_kernels.png: the kernels of the first block before and after training.
 
 jconv train configs/digits.yaml && python docs/learned_kernels.py [runs/digits]
 """
@@ -18,7 +18,7 @@ LAYERS = {"blocks.0.branches.1.kernel": "3x3", "blocks.0.branches.2.kernel": "5x
 
 
 def main(run: Path) -> None:
-    """Draw the kernels of the run in `folder`."""
+    """Draw the kernels of a run folder."""
     files = sorted((run / "kernels").glob("*.npz"))
     shown = [files[i] for i in (0, len(files) // 6, -1)]
     figure, axes = plt.subplots(len(LAYERS), len(shown), figsize=(7.5, 4.6), layout="constrained")

@@ -30,9 +30,14 @@ def resolve_algorithm(algorithm: Any, argument: str = "algorithm") -> str | Algo
     `"auto"` is returned unchanged; `jconv.selection` resolves it.
 
     Raises:
-      ValueError: if `algorithm` is anything else. The message names `argument`.
+      ValueError: if `algorithm` is anything else, or is not hashable. The message names `argument`.
     """
     if isinstance(algorithm, Algorithm):
+        if type(algorithm).__hash__ is None:
+            raise ValueError(
+                f"`{argument}` must be hashable, to be part of a compiled program. Received: "
+                f"{argument}={algorithm!r}. Declare its class with `@dataclass(frozen=True)`."
+            )
         return algorithm
     if isinstance(algorithm, str):
         if algorithm == "auto":

@@ -137,61 +137,55 @@ class TransposeOptions(NamedTuple):
         Raises:
           ValueError: if an argument is invalid; the message names it and the allowed values.
         """
-        return _resolve(self, x_shape, kernel_shape, dtype)
-
-
-def _resolve(
-    options: TransposeOptions, x_shape: Sizes, kernel_shape: Sizes, dtype: jnp.dtype
-) -> ConvSpec:
-    rank = check_ranks(x_shape, kernel_shape)
-    layout = resolve_layout(options.layout, rank)
-    batch, feature, *space = layout.lhs_spec
-    out, into, *taps = layout.rhs_spec
-    if x_shape[feature] != kernel_shape[out]:
-        raise ValueError(
-            f"`kernel` must give the channels that `x` has, as in the convolution whose adjoint "
-            f"is applied: {x_shape[feature]}. Received: a kernel of shape {tuple(kernel_shape)}, "
-            f"which gives {kernel_shape[out]}. Swap its axes of input and output, or check "
-            f"`layout`."
+        rank = check_ranks(x_shape, kernel_shape)
+        layout = resolve_layout(self.layout, rank)
+        batch, feature, *space = layout.lhs_spec
+        out, into, *taps = layout.rhs_spec
+        if x_shape[feature] != kernel_shape[out]:
+            raise ValueError(
+                f"`kernel` must give the channels that `x` has, as in the convolution whose "
+                f"adjoint is applied: {x_shape[feature]}. Received: a kernel of shape "
+                f"{tuple(kernel_shape)}, which gives {kernel_shape[out]}. Swap its axes of input "
+                f"and output, or check `layout`."
+            )
+        n, k = [x_shape[axis] for axis in space], [kernel_shape[axis] for axis in taps]
+        stride = per_axis("stride", self.stride, rank)
+        dilation = per_axis("dilation", self.dilation, rank)
+        span = tuple(map(dilated_size, k, dilation))
+        min_size = _min_size(n, stride, span, self.padding)
+        size = _output_size(self, min_size, stride, dilation)
+        if min(size) < 0:
+            raise ValueError(
+                f"`padding` must leave something of the output. Received: "
+                f"padding={self.padding!r}, which leaves {size} pixels. Use less."
+            )
+        u_shape = [0] * (rank + 2)
+        u_batch, u_feature, *u_space = layout.out_spec
+        u_shape[u_batch] = x_shape[batch]
+        u_shape[u_feature] = kernel_shape[into] * check_int("groups", self.groups, min=1)
+        for axis, pixels in zip(u_space, size, strict=True):
+            u_shape[axis] = pixels
+        forward = ConvOptions(
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+            padding_mode=self.padding_mode,
+            layout=layout._replace(lhs_spec=layout.out_spec, out_spec=layout.lhs_spec),
+            flip=self.flip,
+            precision=self.precision,
+            preferred_element_type=self.preferred_element_type,
+            may_be_empty=True,
         )
-    n, k = [x_shape[axis] for axis in space], [kernel_shape[axis] for axis in taps]
-    stride = per_axis("stride", options.stride, rank)
-    dilation = per_axis("dilation", options.dilation, rank)
-    span = tuple(map(dilated_size, k, dilation))
-    min_size = _min_size(n, stride, span, options.padding)
-    size = _output_size(options, min_size, stride, dilation)
-    if min(size) < 0:
-        raise ValueError(
-            f"`padding` must leave something of the output. Received: "
-            f"padding={options.padding!r}, which leaves {size} pixels. Use less."
-        )
-    u_shape = [0] * (rank + 2)
-    u_batch, u_feature, *u_space = layout.out_spec
-    u_shape[u_batch] = x_shape[batch]
-    u_shape[u_feature] = kernel_shape[into] * check_int("groups", options.groups, min=1)
-    for axis, pixels in zip(u_space, size, strict=True):
-        u_shape[axis] = pixels
-    forward = ConvOptions(
-        stride=options.stride,
-        padding=options.padding,
-        dilation=options.dilation,
-        groups=options.groups,
-        padding_mode=options.padding_mode,
-        layout=layout._replace(lhs_spec=layout.out_spec, out_spec=layout.lhs_spec),
-        flip=options.flip,
-        precision=options.precision,
-        preferred_element_type=options.preferred_element_type,
-        may_be_empty=True,
-    )
-    spec = forward.resolve(tuple(u_shape), kernel_shape, dtype)
-    if options.output_size is not None and spec.window.output != tuple(n):
-        raise ValueError(
-            f"`output_size` must be one that `jconv.conv` takes to the {tuple(n)} pixels of `x`: "
-            f"at least {tuple(min_size)}, and at most stride - 1 = {tuple(s - 1 for s in stride)} "
-            f"more. Received: output_size={options.output_size!r}, which it takes to "
-            f"{spec.window.output}."
-        )
-    return replace(spec, window=spec.window.input_gradient(tuple(n)))
+        spec = forward.resolve(tuple(u_shape), kernel_shape, dtype)
+        if self.output_size is not None and spec.window.output != tuple(n):
+            raise ValueError(
+                f"`output_size` must be one that `jconv.conv` takes to the {tuple(n)} pixels of "
+                f"`x`: at least {tuple(min_size)}, and at most stride - 1 = "
+                f"{tuple(s - 1 for s in stride)} more. Received: "
+                f"output_size={self.output_size!r}, which it takes to {spec.window.output}."
+            )
+        return replace(spec, window=spec.window.input_gradient(tuple(n)))
 
 
 def _min_size(n, stride: Sizes, span: Sizes, padding) -> list[int]:

@@ -13,6 +13,7 @@ from jconv._core.validation import received
 from jconv.selection.choice import Choice
 from jconv.selection.select import make_selector, select_algorithm
 
+GRADIENTS = ("input", "kernel")
 PLATFORMS = ("cpu", "gpu", "tpu")
 
 
@@ -60,12 +61,12 @@ def choose(
     >>> choose((4, 56, 56, 128), (3, 3, 1, 128), groups=128, platform="cpu").algorithm
     'direct'
     """
-    if gradient not in (None, "input", "kernel"):
+    if gradient is not None and not (isinstance(gradient, str) and gradient in GRADIENTS):
         raise ValueError(
-            f"`gradient` must be None, for the forward pass, or one of ['input', 'kernel']. "
+            f"`gradient` must be None, for the forward pass, or one of {list(GRADIENTS)}. "
             f"{received('gradient', gradient)}"
         )
-    if platform not in (None, *PLATFORMS):
+    if platform is not None and not (isinstance(platform, str) and platform in PLATFORMS):
         raise ValueError(
             f"`platform` must be None or one of {list(PLATFORMS)}. {received('platform', platform)}"
         )

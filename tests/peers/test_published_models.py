@@ -58,7 +58,7 @@ def of_torch(library, name, **options):
 
 
 def called(theirs, x):
-    """What torch's network gives for images `(n, h, w, c)`."""
+    """Return the output of a torch network for images `(n, h, w, c)`."""
     import torch
 
     with torch.no_grad():

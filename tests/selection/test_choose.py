@@ -5,6 +5,7 @@ import re
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from helpers.entries import on_a_cpu
 
@@ -63,6 +64,7 @@ def test_choose_accepts_shapes_and_covers_the_forward_pass_and_both_gradients():
     "options, words",
     [
         (dict(gradient="both"), "`gradient` must be None, for the forward pass, or one of"),
+        (dict(gradient=np.zeros(2)), "`gradient` must be None, for the forward pass, or one of"),
         (dict(platform="abacus"), "`platform` must be None or one of"),
         (dict(stride=0), "`stride` must be"),
         (dict(x=5), "`x` must be an array or its shape"),

@@ -1,5 +1,7 @@
 """Plans, which set the algorithms of the forward pass and of both gradients."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,6 +72,19 @@ def test_algorithm_requested_by_name_is_not_replaced(rng):
 def test_error_names_the_pass(arguments, message):
     with pytest.raises(ValueError, match=message):
         jconv.Plan(**arguments)
+
+
+def test_algorithm_that_is_not_hashable_is_refused():
+    @dataclass
+    class Mutable(jconv.extend.Algorithm):
+        def solve(self, x, kernel, window, precision, dtype):
+            return jconv.Direct().solve(x, kernel, window, precision, dtype)
+
+        def cost(self, problem):
+            return jconv.Direct().cost(problem)
+
+    with pytest.raises(ValueError, match=r"`algorithm` must be hashable.*frozen=True"):
+        jconv.conv(*map(jnp.ones, (X, KERNEL)), algorithm=Mutable())
 
 
 @pytest.mark.parametrize("name", ENTRIES)
